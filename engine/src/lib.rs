@@ -1,0 +1,18 @@
+//! Trilith's engine: a hash table in memory over an LSM tree over a ring of nodes.
+//!
+//! The crate knows no operating system. It asks a [`Storage`] for bytes and a [`Runtime`] for time,
+//! randomness and tasks, so the same code runs under tokio over files, in a web page over IndexedDB
+//! and in a deterministic simulator.
+#![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_types))]
+
+mod codec;
+mod error;
+pub mod lsm;
+pub mod memory;
+pub mod record;
+pub mod runtime;
+pub mod storage;
+
+pub use error::{Error, ErrorKind, Result};
+pub use runtime::{Runtime, Work};
+pub use storage::{Contents, Durability, MaybeSend, MaybeSync, Object, Reader, Storage, Writer};

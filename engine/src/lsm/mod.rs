@@ -1,0 +1,3 @@
+//! Layer 2: a log-structured merge tree of immutable sorted tables.
+
+pub mod cursor;
