@@ -7,6 +7,7 @@
 
 mod codec;
 mod error;
+pub mod log;
 pub mod lsm;
 pub mod memory;
 pub mod record;
