@@ -11,7 +11,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
 use super::hold::{Hold, Lock};
-use super::{Contents, Durability, Object, Reader, Storage, Writer};
+use super::{Contents, Durability, MaybeSend, Object, Reader, Storage, Writer};
 use crate::{Error, ErrorKind, Result};
 
 /// Objects in memory. Clones share them; a checkpoint goes to another, empty `MemoryStorage`.
@@ -28,7 +28,7 @@ use crate::{Error, ErrorKind, Result};
 /// assert_eq!(kept.clone().load().await.unwrap_err().kind(), ErrorKind::Locked);
 /// drop(open);
 /// kept.clone().load().await?;
-/// # trilith::Result::Ok(()) }).unwrap();
+/// # Ok::<(), trilith::Error>(()) }).unwrap();
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStorage {
@@ -204,7 +204,7 @@ impl Writer for MemoryWriter {
         &self,
         upto: u64,
         _to: Durability,
-    ) -> impl Future<Output = Result<()>> + Send + use<> {
+    ) -> impl Future<Output = Result<()>> + MaybeSend + use<> {
         let len = self.data.read().len() as u64;
         let result = if upto <= len {
             Ok(())
@@ -260,5 +260,134 @@ impl Reader for MemoryReader {
 
     async fn read_at(&self, offset: u64, len: u32) -> Result<Bytes> {
         self.read(offset, len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_lite::future::block_on;
+
+    use super::*;
+
+    async fn segment(bytes: &[u8]) -> (MemoryStorage, MemoryWriter) {
+        let storage = MemoryStorage::new();
+        let mut writer = storage.create(Object::Segment(1)).await.unwrap();
+        writer.append(bytes).unwrap();
+        (storage, writer)
+    }
+
+    fn kind_of<T>(result: Result<T>) -> ErrorKind {
+        match result {
+            Ok(_) => panic!("it succeeded"),
+            Err(error) => error.kind(),
+        }
+    }
+
+    #[test]
+    fn what_was_appended_is_settled_and_read_at_once() {
+        block_on(async {
+            let (storage, mut writer) = segment(b"first").await;
+            assert_eq!(writer.append(b" second").unwrap(), 12);
+            writer.settle(12, Durability::Synced).await.unwrap();
+            let past = writer.settle(13, Durability::Written).await;
+            assert_eq!(kind_of(past), ErrorKind::Invalid);
+            let reader = storage.open(Object::Segment(1)).await.unwrap();
+            assert_eq!(reader.len(), 12);
+            assert_eq!(reader.read_now(6, 6).unwrap().unwrap(), "second");
+            assert_eq!(reader.read_at(0, 5).await.unwrap(), "first");
+            for (offset, len) in [(7, 6), (13, 0), (u64::MAX, 1)] {
+                let read = reader.read_at(offset, len).await;
+                assert_eq!(kind_of(read), ErrorKind::Corrupt);
+            }
+        });
+    }
+
+    #[test]
+    fn the_next_load_finds_objects_and_meta() {
+        block_on(async {
+            let (storage, _writer) = segment(b"five!").await;
+            storage.create(Object::Table(9)).await.unwrap();
+            storage.commit("old".into()).await.unwrap();
+            storage.commit("new".into()).await.unwrap();
+            let contents = storage.load().await.unwrap();
+            assert_eq!(contents.meta.unwrap(), "new");
+            let expected = [(Object::Table(9), 0), (Object::Segment(1), 5)];
+            assert_eq!(contents.objects, expected);
+            assert_eq!(storage.bytes(), 8);
+        });
+    }
+
+    #[test]
+    fn resuming_cuts_what_lies_behind() {
+        block_on(async {
+            let (storage, _writer) = segment(b"torn").await;
+            let past = storage.resume(Object::Segment(1), 5).await;
+            assert_eq!(kind_of(past), ErrorKind::Invalid);
+            let mut writer = storage.resume(Object::Segment(1), 2).await.unwrap();
+            assert_eq!(writer.append(b"ol").unwrap(), 4);
+            let reader = storage.open(Object::Segment(1)).await.unwrap();
+            assert_eq!(reader.read_at(0, 4).await.unwrap(), "tool");
+        });
+    }
+
+    #[test]
+    fn open_readers_go_on_after_remove_create_and_replace() {
+        block_on(async {
+            let (storage, _writer) = segment(b"old").await;
+            let old = storage.open(Object::Segment(1)).await.unwrap();
+            let mut writer = storage.create(Object::Segment(2)).await.unwrap();
+            writer.append(b"new").unwrap();
+            storage
+                .replace(Object::Segment(2), Object::Segment(1))
+                .await
+                .unwrap();
+            let new = storage.open(Object::Segment(1)).await.unwrap();
+            let removed = vec![Object::Segment(1), Object::Table(5)];
+            storage.remove(removed).await.unwrap();
+            assert_eq!(old.read_at(0, 3).await.unwrap(), "old");
+            assert_eq!(new.read_at(0, 3).await.unwrap(), "new");
+            for id in [1, 2] {
+                let open = storage.open(Object::Segment(id)).await;
+                assert_eq!(kind_of(open), ErrorKind::Missing);
+            }
+            let replace = storage.replace(Object::Segment(2), Object::Table(1));
+            assert_eq!(kind_of(replace.await), ErrorKind::Missing);
+        });
+    }
+
+    #[test]
+    fn a_checkpoint_shares_nothing_with_its_source() {
+        block_on(async {
+            let (storage, mut writer) = segment(b"bytes").await;
+            let place = MemoryStorage::new();
+            let objects = vec![(Object::Segment(1), 3)];
+            let make = |objects| storage.checkpoint(place.clone(), objects, "meta".into());
+            make(objects.clone()).await.unwrap();
+            writer.append(b"more").unwrap();
+            assert_eq!(place.bytes(), 7);
+            assert_eq!(kind_of(make(objects).await), ErrorKind::Invalid);
+            let missing = vec![(Object::Table(1), 0)];
+            assert_eq!(kind_of(make(missing).await), ErrorKind::Missing);
+        });
+    }
+
+    #[test]
+    fn a_store_is_locked_while_a_clone_of_the_handle_that_loaded_it_lives() {
+        block_on(async {
+            let kept = MemoryStorage::new();
+            let first = kept.clone();
+            first.load().await.unwrap();
+            let shared = first.clone();
+            drop(first);
+            assert_eq!(kind_of(kept.load().await), ErrorKind::Locked);
+            assert_eq!(kind_of(shared.load().await), ErrorKind::Locked);
+            drop(shared);
+            let second = kept.clone();
+            second.load().await.unwrap();
+            kept.unlock();
+            kept.load().await.unwrap();
+            drop(second);
+            assert_eq!(kind_of(kept.clone().load().await), ErrorKind::Locked);
+        });
     }
 }
