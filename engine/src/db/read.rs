@@ -13,7 +13,7 @@ use super::machine::Machine;
 use super::view::View;
 use crate::lsm::values::ValueRef;
 use crate::memory::Probe;
-use crate::record::{Kind, Record, hash_key};
+use crate::record::{Kind, Record, SEQ_MAX, hash_key};
 use crate::{Result, Runtime, Storage};
 
 /// The version of a key that a reader sees. It may have expired.
@@ -34,17 +34,18 @@ enum ValueAt {
 
 impl Found {
     /// `None` for a tombstone.
-    fn new(seq: u64, kind: Kind, deadline_ms: u64, value: Bytes) -> Result<Option<Self>> {
+    fn new(seq: u64, kind: Kind, deadline_ms: u64, value: Bytes, table: u64) -> Result<Option<Self>> {
         let at = match kind {
             Kind::Delete => return Ok(None),
             Kind::Put => ValueAt::Inline(value),
-            Kind::PutApart => ValueAt::Apart(ValueRef::decode(&value)?),
+            Kind::PutApart => ValueAt::Apart(ValueRef::decode_in(&value, table)?),
         };
         Ok(Some(Self { seq, deadline_ms, at }))
     }
 
-    fn of(record: Record<'_>) -> Result<Option<Self>> {
-        Self::new(record.seq, record.kind, record.deadline_ms, Bytes::copy_from_slice(record.value))
+    fn in_memtable(record: Record<'_>) -> Result<Option<Self>> {
+        let value = Bytes::copy_from_slice(record.value);
+        Self::new(record.seq, record.kind, record.deadline_ms, value, IN_MEMTABLE)
     }
 
 }
@@ -63,23 +64,39 @@ pub(crate) enum Known {
     Cold,
 }
 
+impl Known {
+    fn into_found(self, value: Vec<u8>) -> Option<Found> {
+        match self {
+            Self::Here { seq, deadline_ms } => Some(Found { seq, deadline_ms, at: ValueAt::Inline(value.into()) }),
+            Self::Apart { seq, deadline_ms, reference } => {
+                Some(Found { seq, deadline_ms, at: ValueAt::Apart(reference) })
+            }
+            Self::Absent | Self::Older | Self::Cold => None,
+        }
+    }
+}
+
+/// How often a reader looks again at a key of an entry that is just being applied before it makes do with
+/// the version before. Most entries take less time than one look.
+const LOOKS_AT_UNFINISHED_ENTRY: usize = 100;
+
 impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     /// Asks the hash table. Takes about as long as two cache misses; never waits.
     #[inline]
     pub(crate) fn known(&self, hash: u64, key: &[u8], seq_max: u64, out: &mut Vec<u8>) -> Result<Known> {
         let before = out.len();
         Ok(match self.memory.probe(hash, key, seq_max, out) {
-            Probe::Hit(hit) if self.unflushed_ranges.hide(key, hit.seq, seq_max) => {
+            Probe::Hit { seq, .. } if self.unflushed_ranges.hide(key, seq, seq_max) => {
                 out.truncate(before);
                 Known::Absent
             }
-            Probe::Hit(hit) => match hit.kind {
-                Kind::Put => Known::Here { seq: hit.seq, deadline_ms: hit.deadline_ms },
+            Probe::Hit { seq, kind, deadline_ms, .. } => match kind {
+                Kind::Put => Known::Here { seq, deadline_ms },
                 Kind::Delete => Known::Absent,
                 Kind::PutApart => {
-                    let reference = ValueRef::decode(&out[before..])?;
+                    let reference = ValueRef::decode_in(&out[before..], IN_MEMTABLE)?;
                     out.truncate(before);
-                    Known::Apart { seq: hit.seq, deadline_ms: hit.deadline_ms, reference }
+                    Known::Apart { seq, deadline_ms, reference }
                 }
             },
             Probe::Newer => Known::Older,
@@ -87,23 +104,42 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         })
     }
 
-    /// The newest version of `key` that a reader at `seq_max` sees.
+    /// The newest version of `key` that a reader at `seq_max` sees. The reader holds that sequence number,
+    /// or there is no newer one, or else what it would see may be gone.
     pub(crate) async fn find<T: DbTrace>(&self, key: &[u8], seq_max: u64, trace: &mut T) -> Result<Option<Found>> {
         let hash = hash_key(key);
         let mut value = Vec::new();
         let known = self.known(hash, key, seq_max, &mut value)?;
         trace.memory_asked(&known);
         match known {
-            Known::Here { seq, deadline_ms } => {
-                Ok(Some(Found { seq, deadline_ms, at: ValueAt::Inline(value.into()) }))
-            }
-            Known::Apart { seq, deadline_ms, reference } => {
-                Ok(Some(Found { seq, deadline_ms, at: ValueAt::Apart(reference) }))
-            }
-            Known::Absent => Ok(None),
             Known::Older => self.find_below(hash, key, seq_max, true, trace).await,
             Known::Cold => self.find_below(hash, key, seq_max, false, trace).await,
+            known => Ok(known.into_found(value)),
         }
+    }
+
+    /// The newest visible version of `key`.
+    pub(crate) async fn find_latest<T: DbTrace>(&self, key: &[u8], trace: &mut T) -> Result<Option<Found>> {
+        let hash = hash_key(key);
+        let mut value = Vec::new();
+        for _ in 0..LOOKS_AT_UNFINISHED_ENTRY {
+            let known = self.known(hash, key, self.visible.load(Acquire), &mut value)?;
+            match known {
+                // The entry that wrote it is being applied at this moment.
+                Known::Older => std::hint::spin_loop(),
+                Known::Cold => {
+                    trace.memory_asked(&known);
+                    // What is in a table is visible; what is newer than this moment is as good an answer.
+                    return self.find_below(hash, key, SEQ_MAX, false, trace).await;
+                }
+                known => {
+                    trace.memory_asked(&known);
+                    return Ok(known.into_found(value));
+                }
+            }
+        }
+        let pin = super::snapshot::Seq::pin(self);
+        self.find(key, pin.seq(), trace).await
     }
 
     /// Asks memtables (if the hash table said that they know more) and tables.
@@ -128,7 +164,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             let record = memtable.get(key, seq_max);
             trace.memtable_asked(memtable.id, record.is_some());
             if let Some(record) = record {
-                return if record.seq < hidden_below { Ok(None) } else { Found::of(record) };
+                return if record.seq < hidden_below { Ok(None) } else { Found::in_memtable(record) };
             }
         }
         self.find_in_tables(&view, hash, key, seq_max, read_seq, hidden_below, trace).await
@@ -175,27 +211,46 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                     self.memory.fill(hash, &record, read_seq);
                 }
             }
-            return Found::new(found.seq, found.kind, found.deadline_ms, found.value);
+            return Found::new(found.seq, found.kind, found.deadline_ms, found.value, meta.id);
         }
         Ok(None)
     }
 
-    /// The value and the deadline of `key` as a reader at `seq_max` sees it. It may have expired.
+    /// The value and the deadline of `key` as a reader who holds `seq_max` sees it. It may have expired.
     pub(crate) async fn get<T: DbTrace>(&self, key: &[u8], seq_max: u64, trace: &mut T) -> Result<Option<(Bytes, u64)>> {
         loop {
             let Some(found) = self.find(key, seq_max, trace).await? else {
                 return Ok(None);
             };
-            let value = match found.at {
-                ValueAt::Inline(value) => Some(value),
-                ValueAt::Apart(reference) => self.apart(&self.view(), &reference).await?,
-            };
-            if let Some(value) = value {
-                return Ok(Some((value, found.deadline_ms)));
+            if let Some(value) = self.value(found).await? {
+                return Ok(Some(value));
             }
-            // The value has moved (a flush, a compaction) since it was found: so has its reference.
+        }
+    }
+
+    /// The newest visible value and the deadline of `key`. It may have expired.
+    pub(crate) async fn get_latest<T: DbTrace>(&self, key: &[u8], trace: &mut T) -> Result<Option<(Bytes, u64)>> {
+        loop {
+            let Some(found) = self.find_latest(key, trace).await? else {
+                return Ok(None);
+            };
+            if let Some(value) = self.value(found).await? {
+                return Ok(Some(value));
+            }
+        }
+    }
+
+    /// The value of what was found; `None` if it has moved since (a flush, a compaction): then its reference
+    /// has, too, and finding it again tells where.
+    async fn value(&self, found: Found) -> Result<Option<(Bytes, u64)>> {
+        let value = match found.at {
+            ValueAt::Inline(value) => Some(value),
+            ValueAt::Apart(reference) => self.apart(&self.view(), &reference).await?,
+        };
+        if value.is_none() {
             self.runtime.breathe().await;
         }
+        Ok(value.map(|value| (value, found.deadline_ms)))
     }
 
     /// Fetches a large value; `None` if it is not in this view (any more).
