@@ -353,9 +353,12 @@ impl Future for Settle {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
+    use std::path::Path;
     use std::pin::pin;
+    use std::sync::mpsc;
     use std::task::Waker;
     use std::thread;
     use std::time::Duration;
@@ -365,11 +368,11 @@ mod tests {
     use crate::block_on;
     use crate::workers::Workers;
 
-    /// A writer on a device that fails in its own way.
-    fn writer_on(device: &str, syncs: &Workers) -> FileWriter {
+    /// A writer on a device that fails in its own way, or on a file.
+    fn writer_on(path: impl AsRef<Path>, syncs: &Workers) -> FileWriter {
         let start = Start {
             id: 1,
-            file: File::options().write(true).open(device).unwrap(),
+            file: File::options().write(true).open(path).unwrap(),
             object: Object::Archive("device".into()),
             folder: "/".into(),
             len: 0,
@@ -377,6 +380,31 @@ mod tests {
         let directory = Arc::new(Directory::new("/".into()));
         let file = AppendFile::new(start, directory, syncs.queue().clone());
         FileWriter::new(Arc::new(file))
+    }
+
+    #[test]
+    fn one_sync_serves_all_who_came_before_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let syncs = Workers::new("test", 1);
+        let mut writer = writer_on(file.path(), &syncs);
+        let (release, released) = mpsc::channel::<()>();
+        syncs.queue().submit(move || drop(released.recv()));
+        let mut context = Context::from_waker(Waker::noop());
+        let mut waits = Vec::new();
+        for _ in 0..5 {
+            let end = writer.append(b"record").unwrap();
+            let mut wait = Box::pin(writer.settle(end, Synced));
+            assert!(wait.as_mut().poll(&mut context).is_pending());
+            waits.push(wait);
+        }
+        // Comes behind what the five have asked for. A second sync would have to come behind it.
+        let (done, is_done) = mpsc::channel();
+        syncs.queue().submit(move || done.send(()).unwrap());
+        release.send(()).unwrap();
+        is_done.recv().unwrap();
+        for wait in &mut waits {
+            assert!(wait.as_mut().poll(&mut context).is_ready());
+        }
     }
 
     #[test]
