@@ -206,6 +206,24 @@ fn a_segment_grows_ahead_and_is_trimmed_when_it_is_let_go() {
 }
 
 #[test]
+fn a_table_goes_to_the_page_cache_while_it_is_appended_to() {
+    let (directory, storage) = store();
+    let path = directory.path().join("000001.table");
+    let mut writer = block_on(storage.create(Object::Table(1))).unwrap();
+    let piece = [7; 64 << 10];
+    let mut end = 0;
+    while end < 20 << 20 {
+        end = writer.append(&piece).unwrap();
+    }
+    let ahead_of_settling = fs::metadata(&path).unwrap().len();
+    assert!(end - ahead_of_settling <= 1 << 20, "{ahead_of_settling}");
+    let end = writer.append(b"end").unwrap();
+    block_on(writer.settle(end, Synced)).unwrap();
+    let table = fs::read(&path).unwrap();
+    assert!(table.len() as u64 == end && table.ends_with(b"\x07end"));
+}
+
+#[test]
 fn resume_cuts_and_goes_on_behind_the_cut() {
     let (directory, storage) = store();
     let path = directory.path().join("000001.segment");

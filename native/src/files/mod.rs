@@ -9,6 +9,7 @@ mod checkpoint;
 mod directory;
 mod failure;
 mod group_sync;
+mod growth;
 mod lock;
 mod names;
 mod read;
