@@ -176,6 +176,49 @@ fn released_records_stay_until_room_is_needed_and_read_ones_longer() {
 }
 
 #[test]
+fn a_record_kept_once_goes_the_next_time_unless_it_is_read_again() {
+    let memory = small();
+    let mut seq = 0;
+    // Two rounds through the whole arena, in sets of a chunk or so.
+    let mut flood = |keys: std::ops::Range<u64>| {
+        let mut set = memory.chunk_set();
+        for (i, key) in keys.enumerate() {
+            if i % 1000 == 999 {
+                set = memory.chunk_set();
+            }
+            seq += 1;
+            apply(&memory, &mut set, &put(&key.to_be_bytes(), seq, &[7; 100]));
+        }
+    };
+    flood(0..100);
+    for i in 0..100u64 {
+        assert!(get(&memory, &i.to_be_bytes()).is_some());
+    }
+    flood(1_000..20_000);
+    assert_eq!(memory.stats().kept, 100);
+    let left = (0..100u64).filter(|i| get(&memory, &i.to_be_bytes()).is_some());
+    assert_eq!(left.count(), 0);
+}
+
+#[test]
+fn a_fill_that_evicts_a_newer_version_of_its_own_key_is_refused() {
+    let memory = small();
+    let mut set = memory.chunk_set();
+    apply(&memory, &mut set, &put(b"k", 10, b"new"));
+    let mut i = 0u64;
+    while memory.stats().free_chunks > 1 {
+        i += 1;
+        apply(&memory, &mut set, &put(&i.to_be_bytes(), 1, &[7; 100]));
+    }
+    drop(set);
+    let hash = hash_key(b"k");
+    for _ in 0..2 {
+        assert!(!memory.fill(hash, &put(b"k", 5, b"old"), 9));
+    }
+    assert_eq!(get(&memory, b"k"), None, "it was in the oldest chunk");
+}
+
+#[test]
 fn dirty_records_are_never_evicted_and_writes_end_where_memory_does() {
     let memory = small();
     for value_len in [0usize, 30, 1000] {
