@@ -190,14 +190,17 @@ fn a_record_kept_once_goes_the_next_time_unless_it_is_read_again() {
             apply(&memory, &mut set, &put(&key.to_be_bytes(), seq, &[7; 100]));
         }
     };
-    flood(0..100);
-    for i in 0..100u64 {
-        assert!(get(&memory, &i.to_be_bytes()).is_some());
-    }
-    flood(1_000..20_000);
-    assert_eq!(memory.stats().kept, 100);
-    let left = (0..100u64).filter(|i| get(&memory, &i.to_be_bytes()).is_some());
-    assert_eq!(left.count(), 0);
+    flood(0..3_000);
+    assert_eq!(
+        (0..3_000u64)
+            .filter(|i| get(&memory, &i.to_be_bytes()).is_some())
+            .count(),
+        3_000
+    );
+    flood(10_000..60_000);
+    // Half of each chunk has its second turn, but no third.
+    let kept = memory.stats().kept;
+    assert!((1_000..=3_000).contains(&kept), "{kept}");
 }
 
 #[test]
