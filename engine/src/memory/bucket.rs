@@ -8,7 +8,7 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 
-use super::arena::Addr;
+use super::layout::Addr;
 use super::region::Zeroable;
 
 pub(super) const SLOTS: usize = 7;

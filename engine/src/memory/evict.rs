@@ -5,8 +5,8 @@
 
 use std::sync::atomic::Ordering;
 
-use super::arena::Header;
 use super::bucket::SLOTS;
+use super::layout::Header;
 use super::{Addr, Memory};
 use crate::record::hash_key;
 

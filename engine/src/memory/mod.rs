@@ -42,6 +42,7 @@ mod chunk_set;
 mod doorkeeper;
 mod evict;
 mod fill;
+mod layout;
 mod probe;
 mod region;
 mod table;
@@ -56,9 +57,9 @@ use parking_lot::Mutex;
 use crate::record::{Kind, Record};
 use crate::{Error, ErrorKind, Result};
 
-pub use arena::Addr;
 pub use budget::Budget;
 pub use chunk_set::{ChunkSet, Chunks};
+pub use layout::Addr;
 pub use probe::Probe;
 
 use arena::Arena;

@@ -5,8 +5,8 @@
 
 use std::sync::atomic::{Ordering, fence};
 
-use super::arena::Header;
 use super::bucket::{Bucket, Patience};
+use super::layout::Header;
 use super::table::tag;
 use super::{Addr, Memory};
 use crate::record::Kind;

@@ -6,8 +6,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 
-use super::arena::Addr;
 use super::bucket::{Bucket, Locked, SLOTS, Slot};
+use super::layout::Addr;
 use super::region::Region;
 use crate::Result;
 
