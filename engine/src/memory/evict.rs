@@ -5,8 +5,8 @@
 
 use std::sync::atomic::Ordering;
 
-use super::arena::Header;
 use super::bucket::SLOTS;
+use super::layout::Header;
 use super::{Addr, Memory};
 use crate::record::hash_key;
 
@@ -119,13 +119,14 @@ impl Memory {
             return;
         };
         let words = header.words();
-        if found.held.is_referenced()
+        if home.is_referenced(found)
             && words <= *allowance
             && let Some(chunk) = self.room_in_filler(filler, words)
         {
             *allowance -= words;
             let copy = self.arena.append_copy(chunk, addr, words);
-            home.redirect(found, copy, false);
+            home.redirect(found, copy);
+            home.unreference(found);
             self.arena.unlink(addr);
             self.counters.kept.fetch_add(1, Ordering::Relaxed);
         } else {

@@ -11,16 +11,15 @@
 //!
 //! # Why readers need no lock
 //!
-//! Every word of table and arena is atomic. A key is bound to its *home* bucket; the meta word there
-//! carries a version that every writer makes odd before, and even again after, it changes where that key
-//! is. A probe reads the meta word (acquire), the slots and the record (relaxed), then passes an acquire
-//! fence and reads the meta word again; if it changed, everything read is thrown away.
+//! Every word of table and arena is atomic. A key is bound to its *home* bucket, whose version every
+//! writer makes odd before, and even again after, it changes where that key is. A probe reads the version
+//! (acquire), the slots and the record (relaxed), then passes an acquire fence and reads the version
+//! again; if it changed, everything read is thrown away.
 //!
-//! - *A record is seen whole.* Its words are stored before the slot that points at it (release, by swap
-//!   or compare-and-swap); a probe passes an acquire fence between reading the slot and the record.
+//! - *A record is seen whole.* Its words are stored before the slot that points at it (release); a probe passes an acquire fence between reading the slot and the record.
 //! - *A slot change is noticed.* A writer takes the lock, passes a release fence, changes slots, and
 //!   unlocks by a release store. A probe that read a changed slot passes its acquire fence before the
-//!   second look at meta: the fences synchronise, so that look sees the lock or a later version.
+//!   second look at the version: the fences synchronise, so that look sees the lock or a later version.
 //! - *The reuse of a chunk is noticed.* Before a chunk is written anew, eviction has locked, for each record
 //!   in it, the record's home bucket, and removed or redirected the slot. That happens before the chunk
 //!   passes (by mutex) to its next writer, who passes a release fence before each store into it. A probe
@@ -43,6 +42,7 @@ mod chunk_set;
 mod doorkeeper;
 mod evict;
 mod fill;
+mod layout;
 mod probe;
 mod region;
 mod table;
@@ -57,9 +57,9 @@ use parking_lot::Mutex;
 use crate::record::{Kind, Record};
 use crate::{Error, ErrorKind, Result};
 
-pub use arena::Addr;
 pub use budget::Budget;
 pub use chunk_set::{ChunkSet, Chunks};
+pub use layout::Addr;
 pub use probe::Probe;
 
 use arena::Arena;
@@ -195,8 +195,8 @@ impl Memory {
         let Some(found) = home.find(same_key) else {
             return home.insert(addr).then_some(Before::Unknown);
         };
-        // Where the key was of interest it stays of interest.
-        home.redirect(found, addr, found.held.is_referenced());
+        // The mark stays: a key that was of interest still is.
+        home.redirect(found, addr);
         let old = found.held.addr()?;
         let before = self.arena.header(old);
         let known = Before::Known {

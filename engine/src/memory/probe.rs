@@ -5,8 +5,8 @@
 
 use std::sync::atomic::{Ordering, fence};
 
-use super::arena::Header;
-use super::bucket::{Bucket, Meta, Patience};
+use super::bucket::{Bucket, Patience};
+use super::layout::Header;
 use super::table::tag;
 use super::{Addr, Memory};
 use crate::record::Kind;
@@ -72,8 +72,8 @@ impl Memory {
     fn attempt(&self, hash: u64, key: &[u8], seq_max: u64, value: &mut Vec<u8>) -> Option<Probe> {
         let index = self.table.home(hash);
         let home = self.table.bucket(index);
-        let meta = home.meta(Ordering::Acquire);
-        if meta.is_locked() {
+        let version = home.version(Ordering::Acquire);
+        if version.is_locked() {
             return None;
         }
         let sought = Sought {
@@ -82,9 +82,8 @@ impl Memory {
             seq_max,
         };
         let found = match self.look_in(home, &sought, value) {
-            Look::Absent if meta.reach() != Some(0) => {
-                self.look_beyond(index, meta, &sought, value)
-            }
+            Look::Absent if !home.spill().is_none() => self.look_beyond(index, &sought, value),
+
             look => look,
         };
         let probe = match found {
@@ -95,19 +94,16 @@ impl Memory {
             }
             Look::Torn => return None,
         };
-        (home.meta(Ordering::Relaxed) == meta).then_some(probe)
+        (home.version(Ordering::Relaxed) == version).then_some(probe)
     }
 
     /// Most keys lie in their home bucket.
     #[inline(never)]
-    fn look_beyond(
-        &self,
-        index: usize,
-        meta: Meta,
-        sought: &Sought<'_>,
-        value: &mut Vec<u8>,
-    ) -> Look {
-        for distance in 1..=self.reach(meta) {
+    fn look_beyond(&self, index: usize, sought: &Sought<'_>, value: &mut Vec<u8>) -> Look {
+        let all = self.table.bucket_count() - 1;
+        let spill = self.table.bucket(index).spill();
+        let reach = spill.reach().unwrap_or(all).min(all);
+        for distance in 1..=reach {
             let bucket = self.table.bucket(self.table.after(index, distance));
             match self.look_in(bucket, sought, value) {
                 Look::Absent => (),
@@ -134,21 +130,13 @@ impl Memory {
             }
             let probe = self.hit(addr, header, sought.seq_max, value);
             fence(Ordering::Acquire);
-            let (Some(probe), true) = (probe, bucket.slot(i).same_place(slot)) else {
+            let (Some(probe), true) = (probe, bucket.slot(i) == slot) else {
                 return Look::Torn;
             };
-            if !slot.is_referenced() {
-                bucket.reference(i, slot);
-            }
+            bucket.reference(i, true);
             return Look::Found(probe);
         }
         Look::Absent
-    }
-
-    #[inline]
-    fn reach(&self, meta: Meta) -> usize {
-        let all = self.table.bucket_count() - 1;
-        meta.reach().unwrap_or(all).min(all)
     }
 
     #[inline]

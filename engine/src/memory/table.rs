@@ -6,8 +6,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 
-use super::arena::Addr;
 use super::bucket::{Bucket, Locked, SLOTS, Slot};
+use super::layout::Addr;
 use super::region::Region;
 use crate::Result;
 
@@ -101,7 +101,7 @@ impl Home<'_> {
     /// leads to may come to look like this key's; a slot that has not changed after the look is no such.
     pub(super) fn find(&self, is_it: impl Fn(Addr) -> bool) -> Option<Found> {
         let all = self.table.buckets.len() - 1;
-        let reach = self.locked.meta.reach().unwrap_or(all).min(all);
+        let reach = self.locked.spill.reach().unwrap_or(all).min(all);
         for distance in 0..=reach {
             let index = self.table.after(self.index, distance);
             let bucket = self.table.bucket(index);
@@ -115,7 +115,7 @@ impl Home<'_> {
                     continue;
                 }
                 fence(Ordering::Acquire);
-                if bucket.slot(slot).same_place(held) {
+                if bucket.slot(slot) == held {
                     return Some(Found {
                         bucket: index,
                         slot,
@@ -128,16 +128,26 @@ impl Home<'_> {
     }
 
     /// Points a slot elsewhere.
-    pub(super) fn redirect(&self, found: Found, addr: Addr, referenced: bool) {
-        let slot = Slot::new(self.tag, addr).referenced(referenced);
+    pub(super) fn redirect(&self, found: Found, addr: Addr) {
+        let slot = Slot::new(self.tag, addr);
         self.table.bucket(found.bucket).set(found.slot, Some(slot));
+    }
+
+    /// Whether the slot was read of late.
+    pub(super) fn is_referenced(&self, found: Found) -> bool {
+        self.table.bucket(found.bucket).is_referenced(found.slot)
+    }
+
+    /// Forgets that the slot was read.
+    pub(super) fn unreference(&self, found: Found) {
+        self.table.bucket(found.bucket).reference(found.slot, false);
     }
 
     /// Empties a slot.
     pub(super) fn remove(&mut self, found: Found) {
         self.table.bucket(found.bucket).set(found.slot, None);
         if found.bucket != self.index {
-            self.locked.meta = self.locked.meta.returned();
+            self.locked.spill = self.locked.spill.returned();
         }
         self.table.used.fetch_sub(1, Ordering::Relaxed);
     }
@@ -149,7 +159,7 @@ impl Home<'_> {
             let index = self.table.after(self.index, distance);
             if self.table.bucket(index).claim(slot) {
                 if distance != 0 {
-                    self.locked.meta = self.locked.meta.displaced(distance);
+                    self.locked.spill = self.locked.spill.displaced(distance);
                 }
                 self.table.used.fetch_add(1, Ordering::Relaxed);
                 return true;
