@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_types))]
 
 mod codec;
+pub mod db;
 mod error;
 pub mod log;
 pub mod lsm;
@@ -13,9 +14,11 @@ pub mod memory;
 pub mod random;
 pub mod record;
 pub mod runtime;
+mod signal;
 pub mod sim;
 pub mod storage;
 
+pub use db::{Batch, Db, Explanation, Options, Range, Scan, Snapshot, Stats, Sync};
 pub use error::{Error, ErrorKind, Result};
 pub use runtime::{Runtime, Work};
 pub use storage::{

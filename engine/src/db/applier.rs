@@ -12,7 +12,7 @@ use super::flush::Frozen;
 use super::machine::{Entry, Machine};
 use crate::lsm::memtable::Memtable;
 use crate::lsm::values::ValueRef;
-use crate::memory::ChunkWriter;
+use crate::memory::ChunkSet;
 use crate::record::{Kind, RangeDelete, Record, hash_key};
 use crate::{Error, ErrorKind, Result, Runtime, Storage};
 
@@ -31,12 +31,12 @@ pub(crate) struct Applier<S: Storage> {
     /// Log position behind the last entry applied.
     pub position: u64,
     active: Arc<Memtable>,
-    chunks: ChunkWriter,
+    chunks: ChunkSet,
     _storage: std::marker::PhantomData<fn() -> S>,
 }
 
 impl<S: Storage> Applier<S> {
-    pub(crate) fn new(active: Arc<Memtable>, chunks: ChunkWriter) -> Self {
+    pub(crate) fn new(active: Arc<Memtable>, chunks: ChunkSet) -> Self {
         Self {
             seq: 0,
             index: 0,
@@ -105,9 +105,12 @@ impl<S: Storage> Applier<S> {
         let reference = ValueRef {
             file: IN_MEMTABLE,
             offset: self.active.id << 32 | place,
+            stored_len: len,
             len,
         };
-        self.write(core, key, Kind::PutApart, deadline_ms, &reference.to_bytes())
+        let mut encoded = Vec::with_capacity(24);
+        reference.encode(&mut encoded);
+        self.write(core, key, Kind::PutApart, deadline_ms, &encoded)
     }
 
     #[inline]
@@ -150,7 +153,7 @@ impl<S: Storage> Applier<S> {
 
     /// Freezes the memtable when it is full.
     pub(crate) fn freeze_if_full<R: Runtime, M: Machine>(&mut self, core: &Core<S, R, M>) {
-        if self.active.bytes() >= core.budget.memtable_bytes || core.memory.wants_flush() {
+        if core.fullness(&self.active) >= 1.0 {
             self.freeze(core);
         }
     }

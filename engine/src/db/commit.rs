@@ -47,7 +47,6 @@ pub(crate) struct Commit<S: Storage, M: Machine> {
     /// How the last epoch ended.
     pub ended: Option<Ended>,
     pub rotating: bool,
-    pub repairing: bool,
 }
 
 /// The end of an epoch: some entries had settled, the others' fate is the repair's to decide.

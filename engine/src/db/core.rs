@@ -1,6 +1,6 @@
 //! Everything that the handles and the background tasks of one store share.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
@@ -8,20 +8,25 @@ use parking_lot::{Mutex, RwLock};
 
 use super::applier::Applier;
 use super::commit::Commit;
+use super::compact::Manual;
 use super::flush::Frozen;
 use super::health::Health;
 use super::machine::Machine;
 use super::options::{Budget, Options};
 use super::pressure::Pressure;
+use super::snapshot::Snapshots;
 use super::stats::Counters;
 use super::unflushed::UnflushedRanges;
 use super::view::View;
 use crate::lsm::cache::BlockCache;
 use crate::lsm::manifest::Manifest;
 use crate::lsm::memtable::Memtable;
-use crate::memory::{ChunkWriter, Memory};
+use crate::memory::{ChunkSet, Memory};
 use crate::signal::Signal;
 use crate::{MaybeSend, Object, Result, Runtime, Storage, Work};
+
+/// How far clocks that are read at one moment may differ.
+const CLOCK_MARGIN_MS: u64 = 1000;
 
 /// See the module.
 pub(crate) struct Core<S: Storage, R: Runtime, M: Machine> {
@@ -41,8 +46,7 @@ pub(crate) struct Core<S: Storage, R: Runtime, M: Machine> {
     /// The sequence number up to which everything is visible.
     pub visible: AtomicU64,
     pub unflushed_ranges: UnflushedRanges,
-    /// Sequence numbers that readers hold, and how many hold each.
-    pub snapshots: Mutex<BTreeMap<u64, usize>>,
+    pub snapshots: Snapshots,
 
     // Writing.
     pub commit: Mutex<Commit<S, M>>,
@@ -56,6 +60,10 @@ pub(crate) struct Core<S: Storage, R: Runtime, M: Machine> {
     pub frozen: Mutex<VecDeque<Frozen>>,
     /// Set while a repair flushes what the log could not sync.
     pub flush_without_log: AtomicBool,
+    /// Set until the log has been replayed.
+    pub replaying: AtomicBool,
+    /// Tails that replay cut off.
+    pub cuts: Mutex<Vec<crate::log::Cut>>,
 
     // Background.
     pub manifest: async_lock::Mutex<Manifest>,
@@ -75,8 +83,10 @@ pub(crate) struct Core<S: Storage, R: Runtime, M: Machine> {
     pub tasks: AtomicUsize,
     /// Asks them to.
     pub stopping: AtomicBool,
-    pub compacting: Mutex<std::collections::BTreeSet<u64>>,
-    pub manual_compaction: AtomicBool,
+    /// Tables that compaction holds, or has found damaged.
+    pub compacting: Mutex<BTreeSet<u64>>,
+    /// A compaction of everything that somebody waits for.
+    pub manual: Mutex<Option<Manual>>,
 }
 
 impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
@@ -95,11 +105,19 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     }
 
     /// A fresh memtable and the one writer of its chunks.
-    pub(crate) fn new_memtable(&self) -> (Arc<Memtable>, ChunkWriter) {
+    pub(crate) fn new_memtable(&self) -> (Arc<Memtable>, ChunkSet) {
         use std::sync::atomic::Ordering::Relaxed;
-        let writer = self.memory.chunk_writer();
+        let chunks = self.memory.chunk_set();
         let id = self.memtables_made.fetch_add(1, Relaxed) + 1;
-        (Arc::new(Memtable::new(id, writer.chunks())), writer)
+        (Arc::new(Memtable::new(id, Arc::clone(chunks.chunks()))), chunks)
+    }
+
+    /// How full a memtable is, from 0 to 1: in bytes, or in entries of the hash table.
+    pub(crate) fn fullness(&self, memtable: &Memtable) -> f64 {
+        let bytes = memtable.bytes() as f64 / self.budget.memtable_bytes as f64;
+        // One memtable is filled while up to two are flushed, and the cache wants some, too.
+        let entries = memtable.entries() as f64 * 5.0 / self.memory.slots() as f64;
+        bytes.max(entries)
     }
 
     /// A number for a new object.
@@ -124,9 +142,16 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         });
     }
 
-    /// The oldest to the newest sequence number that a reader holds.
+    /// The sequence numbers that readers hold.
     pub(crate) fn snapshot_seqs(&self) -> Vec<u64> {
-        self.snapshots.lock().keys().copied().collect()
+        self.snapshots.seqs()
+    }
+
+    /// The oldest sequence number that a reader holds, and a clock that no reader's is behind.
+    pub(crate) fn oldest_reader(&self) -> (u64, u64) {
+        // The host's clock may be coarse, and differ a little from thread to thread.
+        let now_ms = self.runtime.wall_ms().saturating_sub(CLOCK_MARGIN_MS);
+        self.snapshots.oldest(now_ms)
     }
 
     /// Removes objects that the committed manifest does not name, now or after the checkpoints that run.

@@ -7,12 +7,14 @@ use std::time::Duration;
 use super::commit::Ticket;
 use super::core::Core;
 use super::machine::Machine;
-use super::outputs::{Outputs, Purpose};
-use crate::lsm::compaction::filter::Retain;
+use super::outputs::{KeptDeletes, LargeValues, Outputs};
+use crate::lsm::compaction::filter::{Retain, Rules, Verdict};
 use crate::lsm::cursor::{Cursor, Position};
 use crate::lsm::levels::Edit;
+use crate::lsm::manifest::RangeRecord;
 use crate::lsm::memtable::Memtable;
-use crate::record::hash_key;
+use crate::lsm::range_deletes::RangeDeletes;
+use crate::record::{SEQ_MAX, hash_key};
 use crate::storage::Durability;
 use crate::{Object, Result, Runtime, Storage};
 
@@ -71,8 +73,9 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     async fn flush(&self, frozen: &Frozen) -> Result<()> {
         let bytes_before = self.counters.flush_bytes.load(Relaxed);
         let edit = self.write_level0(&frozen.memtable).await?;
-        // The tables must never be ahead of the log, or replay would not know where it is.
-        if !self.flush_without_log.load(SeqCst) {
+        // The log of a ring's node must not end before what its tables hold. What is being replayed is
+        // synced when the log is opened to append.
+        if !self.flush_without_log.load(SeqCst) && !self.replaying.load(SeqCst) {
             self.sync_log(frozen.position).await?;
         }
         let dropped = self.install_flush(frozen, edit).await?;
@@ -115,19 +118,41 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     }
 
     async fn write_level0(&self, memtable: &Arc<Memtable>) -> Result<Edit> {
-        let ranges = memtable.range_deletes();
-        let mut outputs = Outputs::new(self, Purpose::Flush(Arc::clone(memtable)), 0);
-        let mut retain = Retain::for_flush(self.snapshot_seqs(), Arc::clone(&ranges));
+        let own = RangeDeletes::clone(&memtable.range_deletes());
+        let rules = Rules {
+            snapshots: self.snapshot_seqs(),
+            // Expiry is compaction's business: there, what lies below is known.
+            expire_at_ms: 0,
+            zero: false,
+            deletes: own.clone(),
+        };
+        let kept = KeptDeletes::new(Retain::new(rules.clone()), own, None);
+        let mut outputs = Outputs::new(self, 0, LargeValues::Memtable(Arc::clone(memtable)), kept);
+        match self.flush_into(memtable, Retain::new(rules), &mut outputs).await {
+            Ok(()) => outputs.finish().await,
+            Err(error) => {
+                outputs.abandon().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn flush_into(
+        &self,
+        memtable: &Arc<Memtable>,
+        mut retain: Retain,
+        outputs: &mut Outputs<'_, S, R, M>,
+    ) -> Result<()> {
         let mut cursor = memtable.sort();
         let mut position = cursor.seek(None)?;
         while position == Position::Record {
             let record = cursor.record();
-            if let Some(kept) = retain.keep(record) {
-                outputs.add(kept).await?;
+            if retain.judge(record, |_| true) != Verdict::Drop {
+                outputs.add(record, false).await?;
             }
             position = cursor.step()?;
         }
-        outputs.finish(&retain.range_deletes()).await
+        Ok(())
     }
 
     async fn sync_log(&self, position: u64) -> Result<()> {
@@ -144,25 +169,30 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         let opened = self.open_added(&edit).await?;
         let mut manifest = self.manifest.lock().await;
         let mut next = manifest.clone();
-        let applied = next.levels.apply(&edit)?;
-        next.levels = applied.levels;
-        next.next_id = self.next_id.load(Relaxed);
-        next.seq = frozen.seq;
-        next.set_applied(frozen.index, frozen.time_ms);
-        next.machine = frozen.machine.clone();
+        next.levels = next.levels.apply(&edit)?.levels;
+        next.applied_seq = frozen.seq;
+        next.ranges = vec![RangeRecord {
+            term: 1,
+            applied_index: frozen.index,
+            applied_term: 1,
+            applied_time_ms: frozen.time_ms,
+            log_start_index: frozen.index + 1,
+            ..RangeRecord::default()
+        }];
+        next.settings = frozen.machine.clone().into();
         next.log_start = self.log_start_after(frozen.position);
         self.note_watermark(&mut next);
-        self.storage.commit(next.encode().into()).await?;
+        self.storage.commit(next.encode()).await?;
         let levels = Arc::new(next.levels.clone());
         let first_segment = next.log_start;
         *manifest = next;
-        drop(manifest);
-
+        // Under the manifest's lock, so that views follow each other as manifests do.
         self.change_view(|view| {
             view.frozen.retain(|memtable| memtable.id != frozen.memtable.id);
             view.levels = levels;
             opened.add_to(view);
         });
+        drop(manifest);
         self.frozen.lock().pop_front();
         self.retire(&frozen.memtable);
         self.pressure_changed();
@@ -179,7 +209,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         let ranges = memtable.range_deletes();
         if !ranges.is_empty() {
             // From here on nothing in memory says that these records are hidden.
-            self.memory.sweep(|key, seq| ranges.covering_seq(key, u64::MAX) > seq);
+            self.memory.sweep(ranges.newest(), |key, seq| ranges.covering_seq(key, SEQ_MAX) > seq);
             let view = self.view();
             let rest = view.memtables().map(|memtable| memtable.range_deletes());
             self.unflushed_ranges.replace(ranges.newest(), rest);

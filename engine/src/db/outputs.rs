@@ -11,13 +11,14 @@ use super::applier::IN_MEMTABLE;
 use super::core::Core;
 use super::machine::Machine;
 use super::view::{IdMap, View};
-use crate::lsm::levels::{Deadlines, Edit, TableMeta, ValuesFile, ValuesRef};
+use crate::lsm::compaction::below::Below;
+use crate::lsm::compaction::filter::Retain;
+use crate::lsm::levels::{Deadlines, Edit, Span, TableMeta, ValuesFile, ValuesRef};
 use crate::lsm::memtable::Memtable;
 use crate::lsm::range_deletes::RangeDeletes;
 use crate::lsm::sstable::{Compression, Table, TableOptions, TableSummary, TableWriter};
 use crate::lsm::values::{ValueRef, ValuesReader, ValuesWriter};
 use crate::record::{Kind, RangeDelete, Record};
-use crate::storage::Durability;
 use crate::{Error, ErrorKind, Object, Result, Runtime, Storage};
 
 /// How much is handed to the storage at a time.
@@ -31,13 +32,32 @@ pub(crate) enum LargeValues<S: Storage> {
     Tables { view: Arc<View<S>>, rewrite: Vec<u64> },
 }
 
+/// The range deletes that go into the outputs, cut to fit.
+pub(crate) struct KeptDeletes {
+    retain: Retain,
+    own: RangeDeletes,
+    /// What lies below; `None` if it may be anything.
+    below: Option<Below>,
+}
+
+impl KeptDeletes {
+    pub(crate) fn new(retain: Retain, own: RangeDeletes, below: Option<Below>) -> Self {
+        Self { retain, own, below }
+    }
+
+    fn clip(&self, start: &[u8], end: Option<&[u8]>) -> Vec<RangeDelete> {
+        self.retain.range_deletes(&self.own, start, end, |span| {
+            self.below.as_ref().is_none_or(|below| below.may_hold_any(span))
+        })
+    }
+}
+
 /// See the module. Records come in order; a table ends between two keys.
 pub(crate) struct Outputs<'a, S: Storage, R: Runtime, M: Machine> {
     core: &'a Core<S, R, M>,
     level: usize,
-    table_bytes: u64,
     large: LargeValues<S>,
-    deletes: &'a RangeDeletes,
+    deletes: KeptDeletes,
     table: Option<TableWriter<S::Writer>>,
     /// The first key that the present table may hold.
     table_start: Vec<u8>,
@@ -45,25 +65,21 @@ pub(crate) struct Outputs<'a, S: Storage, R: Runtime, M: Machine> {
     values_handed: u64,
     /// Bytes of the present table handed to the storage so far.
     handed: u64,
-    last_key: Vec<u8>,
     edit: Edit,
     created: Vec<Object>,
-    written_bytes: u64,
 }
 
 impl<'a, S: Storage, R: Runtime, M: Machine> Outputs<'a, S, R, M> {
-    /// Tables of `level`, cut when they reach `table_bytes`. `deletes` are the range deletes to keep.
+    /// Tables of `level`, with the range deletes that are to be kept.
     pub(crate) fn new(
         core: &'a Core<S, R, M>,
         level: usize,
-        table_bytes: u64,
         large: LargeValues<S>,
-        deletes: &'a RangeDeletes,
+        deletes: KeptDeletes,
     ) -> Self {
         Self {
             core,
             level,
-            table_bytes,
             large,
             deletes,
             table: None,
@@ -71,23 +87,25 @@ impl<'a, S: Storage, R: Runtime, M: Machine> Outputs<'a, S, R, M> {
             values: None,
             values_handed: 0,
             handed: 0,
-            last_key: Vec::new(),
             edit: Edit::default(),
             created: Vec::new(),
-            written_bytes: 0,
         }
     }
 
-    /// Adds the next record. `cut_before` asks for a new table if one may begin here.
+    /// Whether `key` is another key than that of the last record: only there may a table end.
+    pub(crate) fn is_new_key(&self, key: &[u8]) -> bool {
+        self.table.as_ref().is_none_or(|table| table.last_key() != key)
+    }
+
+    /// Bytes of the present table, about.
+    pub(crate) fn table_bytes(&self) -> u64 {
+        self.table.as_ref().map_or(0, TableWriter::estimated_bytes)
+    }
+
+    /// Adds the next record, to a new table if `cut_before` says so.
     pub(crate) async fn add(&mut self, record: Record<'_>, cut_before: bool) -> Result<()> {
-        let new_key = self.last_key != record.key;
-        if new_key {
-            let full = self.table.as_ref().is_some_and(|table| table.estimated_bytes() >= self.table_bytes);
-            if self.table.is_some() && (full || cut_before) {
-                self.end_table(Some(record.key)).await?;
-            }
-            self.last_key.clear();
-            self.last_key.extend_from_slice(record.key);
+        if cut_before && self.table.is_some() {
+            self.end_table(Some(record.key)).await?;
         }
         if self.table.is_none() {
             self.table = Some(self.begin_table().await?);
@@ -124,11 +142,6 @@ impl<'a, S: Storage, R: Runtime, M: Machine> Outputs<'a, S, R, M> {
         Ok(self.edit)
     }
 
-    /// Bytes of finished tables and files so far.
-    pub(crate) fn written_bytes(&self) -> u64 {
-        self.written_bytes
-    }
-
     async fn begin_table(&mut self) -> Result<TableWriter<S::Writer>> {
         let id = self.core.new_id();
         let writer = self.core.storage.create(Object::Table(id)).await?;
@@ -159,7 +172,6 @@ impl<'a, S: Storage, R: Runtime, M: Machine> Outputs<'a, S, R, M> {
         let handed = self.handed;
         let summary = table.finish().await?;
         self.count(summary.file_bytes.saturating_sub(handed));
-        self.written_bytes += summary.file_bytes;
         self.edit.add.push((self.level, Arc::new(meta_of(&summary))));
         self.table_start = end.unwrap_or_default().to_vec();
         Ok(())
@@ -237,11 +249,18 @@ impl<'a, S: Storage, R: Runtime, M: Machine> Outputs<'a, S, R, M> {
 /// What the tree knows of a table without opening it.
 fn meta_of(summary: &TableSummary) -> TableMeta {
     let properties = &summary.properties;
-    let mut meta = TableMeta {
+    let records = (properties.entries > 0).then(|| Span {
+        start: &properties.smallest_key,
+        end: Bound::Included(&*properties.largest_key),
+    });
+    let ranges = summary.range_span.as_ref();
+    let ranges = ranges.map(|span| Span::between(&span.start, span.end.as_deref()));
+    let span = Span::join_all(records.into_iter().chain(ranges)).unwrap_or(Span::ALL);
+    TableMeta {
         id: summary.table,
         bytes: summary.file_bytes,
-        smallest: properties.smallest_key.clone(),
-        largest: Bound::Included(properties.largest_key.clone()),
+        smallest: span.start.into(),
+        largest: span.end.map(Into::into),
         smallest_seq: properties.smallest_seq,
         largest_seq: properties.largest_seq,
         entries: properties.entries,
@@ -257,11 +276,7 @@ fn meta_of(summary: &TableSummary) -> TableMeta {
             .iter()
             .map(|apart| ValuesRef { id: apart.file, bytes: apart.bytes })
             .collect(),
-    };
-    if let Some(span) = &summary.range_span {
-        meta.include_span(&span.start, span.end.as_deref());
     }
-    meta
 }
 
 /// Tables and files of large values that an edit adds, opened before anybody sees them.

@@ -10,6 +10,7 @@ use super::applier::IN_MEMTABLE;
 use super::core::Core;
 use super::explain::DbTrace;
 use super::machine::Machine;
+use super::snapshot::Brief;
 use super::view::View;
 use crate::lsm::values::ValueRef;
 use crate::memory::Probe;
@@ -19,8 +20,6 @@ use crate::{Result, Runtime, Storage};
 /// The version of a key that a reader sees. It may have expired.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
-    /// Its sequence number.
-    pub seq: u64,
     /// When it expires, in milliseconds since the Unix epoch; 0 for never.
     pub deadline_ms: u64,
     at: ValueAt,
@@ -34,18 +33,18 @@ enum ValueAt {
 
 impl Found {
     /// `None` for a tombstone.
-    fn new(seq: u64, kind: Kind, deadline_ms: u64, value: Bytes, table: u64) -> Result<Option<Self>> {
+    fn new(kind: Kind, deadline_ms: u64, value: Bytes, table: u64) -> Result<Option<Self>> {
         let at = match kind {
             Kind::Delete => return Ok(None),
             Kind::Put => ValueAt::Inline(value),
             Kind::PutApart => ValueAt::Apart(ValueRef::decode_in(&value, table)?),
         };
-        Ok(Some(Self { seq, deadline_ms, at }))
+        Ok(Some(Self { deadline_ms, at }))
     }
 
     fn in_memtable(record: Record<'_>) -> Result<Option<Self>> {
         let value = Bytes::copy_from_slice(record.value);
-        Self::new(record.seq, record.kind, record.deadline_ms, value, IN_MEMTABLE)
+        Self::new(record.kind, record.deadline_ms, value, IN_MEMTABLE)
     }
 
 }
@@ -53,9 +52,9 @@ impl Found {
 /// What memory alone can say of a key.
 pub(crate) enum Known {
     /// It is there; the value was appended to the caller's buffer.
-    Here { seq: u64, deadline_ms: u64 },
+    Here { deadline_ms: u64 },
     /// It is there, and its value lies apart.
-    Apart { seq: u64, deadline_ms: u64, reference: ValueRef },
+    Apart { deadline_ms: u64, reference: ValueRef },
     /// It is not there.
     Absent,
     /// The version that this reader sees is not the newest: memtables must be asked.
@@ -67,9 +66,9 @@ pub(crate) enum Known {
 impl Known {
     fn into_found(self, value: Vec<u8>) -> Option<Found> {
         match self {
-            Self::Here { seq, deadline_ms } => Some(Found { seq, deadline_ms, at: ValueAt::Inline(value.into()) }),
-            Self::Apart { seq, deadline_ms, reference } => {
-                Some(Found { seq, deadline_ms, at: ValueAt::Apart(reference) })
+            Self::Here { deadline_ms } => Some(Found { deadline_ms, at: ValueAt::Inline(value.into()) }),
+            Self::Apart { deadline_ms, reference } => {
+                Some(Found { deadline_ms, at: ValueAt::Apart(reference) })
             }
             Self::Absent | Self::Older | Self::Cold => None,
         }
@@ -90,13 +89,13 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 out.truncate(before);
                 Known::Absent
             }
-            Probe::Hit { seq, kind, deadline_ms, .. } => match kind {
-                Kind::Put => Known::Here { seq, deadline_ms },
+            Probe::Hit { kind, deadline_ms, .. } => match kind {
+                Kind::Put => Known::Here { deadline_ms },
                 Kind::Delete => Known::Absent,
                 Kind::PutApart => {
                     let reference = ValueRef::decode_in(&out[before..], IN_MEMTABLE)?;
                     out.truncate(before);
-                    Known::Apart { seq, deadline_ms, reference }
+                    Known::Apart { deadline_ms, reference }
                 }
             },
             Probe::Newer => Known::Older,
@@ -138,8 +137,8 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 }
             }
         }
-        let pin = super::snapshot::Seq::pin(self);
-        self.find(key, pin.seq(), trace).await
+        let held = Brief::hold(self);
+        self.find(key, held.seq(), trace).await
     }
 
     /// Asks memtables (if the hash table said that they know more) and tables.
@@ -211,7 +210,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                     self.memory.fill(hash, &record, read_seq);
                 }
             }
-            return Found::new(found.seq, found.kind, found.deadline_ms, found.value, meta.id);
+            return Found::new(found.kind, found.deadline_ms, found.value, meta.id);
         }
         Ok(None)
     }

@@ -98,7 +98,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             view: RwLock::new(Arc::new(view)),
             visible: AtomicU64::new(applier.seq),
             unflushed_ranges: Default::default(),
-            snapshots: Mutex::default(),
+            snapshots: Default::default(),
             commit: Mutex::new(Commit::replaying(segments.last().copied().unwrap_or(0), &applier)),
             applier: Mutex::new(Some(applier)),
             applied: AtomicU64::new(0),
@@ -121,7 +121,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             tasks: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             compacting: Mutex::default(),
-            manual_compaction: AtomicBool::new(false),
+            manual: Mutex::default(),
             options,
         }))
     }
@@ -265,12 +265,17 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         Ok(log)
     }
 
-    /// Ends the background tasks and waits for them.
-    pub(crate) async fn stop(&self) {
+    /// Asks the background tasks to end.
+    pub(crate) fn ask_to_stop(&self) {
         self.stopping.store(true, SeqCst);
         for signal in [&self.flush_wanted, &self.compaction_wanted, &self.changed] {
             signal.notify();
         }
+    }
+
+    /// Ends the background tasks and waits for them.
+    pub(crate) async fn stop(&self) {
+        self.ask_to_stop();
         self.changed
             .wait(|| (self.tasks.load(Acquire) == 0).then_some(()))
             .await;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::applier::IN_MEMTABLE;
 use super::core::Core;
 use super::machine::Machine;
 use super::sources::Source;
@@ -80,7 +81,6 @@ pub struct Scan<S: Storage, R: Runtime, M: Machine> {
     core: Arc<Core<S, R, M>>,
     pin: Pin<S, R, M>,
     range: Range,
-    now_ms: u64,
     view: Arc<View<S>>,
     visible: Visible<MergeCursor<Source<S::Reader>>>,
     until_look: u32,
@@ -93,13 +93,11 @@ pub struct Scan<S: Storage, R: Runtime, M: Machine> {
 impl<S: Storage, R: Runtime, M: Machine> Scan<S, R, M> {
     pub(crate) fn new(core: &Arc<Core<S, R, M>>, pin: Pin<S, R, M>, range: Range) -> Result<Self> {
         let view = core.view();
-        let now_ms = core.runtime.wall_ms();
-        let visible = open(&view, &range, pin.seq(), now_ms)?;
+        let visible = open(&view, &range, &pin)?;
         Ok(Self {
             core: Arc::clone(core),
             pin,
             range,
-            now_ms,
             view,
             visible,
             until_look: RECORDS_BETWEEN_LOOKS,
@@ -134,7 +132,7 @@ impl<S: Storage, R: Runtime, M: Machine> Scan<S, R, M> {
     }
 
     async fn fetch(&self) -> Result<Bytes> {
-        let reference = ValueRef::decode(self.visible.record().value)?;
+        let reference = ValueRef::decode_in(self.visible.record().value, IN_MEMTABLE)?;
         // The view that the record came from holds what it refers to.
         let value = self.core.apart(&self.view, &reference).await?;
         value.ok_or_else(|| {
@@ -158,24 +156,23 @@ impl<S: Storage, R: Runtime, M: Machine> Scan<S, R, M> {
             after.push(0);
             rest.start = Some(after.into());
         }
-        self.visible = open(&view, &rest, self.pin.seq(), self.now_ms)?;
+        self.visible = open(&view, &rest, &self.pin)?;
         self.view = view;
         Ok(())
     }
 }
 
-fn open<S: Storage>(
+fn open<S: Storage, R: Runtime, M: Machine>(
     view: &View<S>,
     range: &Range,
-    seq: u64,
-    now_ms: u64,
+    pin: &Pin<S, R, M>,
 ) -> Result<Visible<MergeCursor<Source<S::Reader>>>> {
     let direction = if range.reverse { Direction::Backward } else { Direction::Forward };
     let (start, end) = (range.start.as_deref(), range.end.as_deref());
-    let found = view.sources(start, end, direction, seq)?;
+    let found = view.sources(start, end, direction, pin.seq())?;
     let reader = visible::View {
-        seq,
-        now_ms,
+        seq: pin.seq(),
+        now_ms: pin.now_ms(),
         start: start.map(Into::into),
         end: end.map(Into::into),
         deletes: found.deletes,

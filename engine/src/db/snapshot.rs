@@ -12,74 +12,104 @@ use super::machine::Machine;
 use super::scan::{Range, Scan};
 use crate::{Result, Runtime, Storage};
 
+/// The sequence numbers that readers hold: how many hold each, and the oldest of their clocks.
+#[derive(Default)]
+pub(crate) struct Snapshots(Mutex<BTreeMap<u64, (usize, u64)>>);
+
+impl Snapshots {
+    /// Holds what is visible now.
+    fn hold(&self, visible: &AtomicU64, now_ms: u64) -> u64 {
+        let mut held = self.0.lock();
+        // Read under the lock: a flush or compaction that does not see the hold began before it.
+        let seq = visible.load(Acquire);
+        held.entry(seq).or_insert((0, now_ms)).0 += 1;
+        seq
+    }
+
+    fn hold_again(&self, seq: u64, now_ms: u64) {
+        self.0.lock().entry(seq).or_insert((0, now_ms)).0 += 1;
+    }
+
+    fn release(&self, seq: u64) {
+        let mut held = self.0.lock();
+        if let Some((count, _)) = held.get_mut(&seq) {
+            *count -= 1;
+            if *count == 0 {
+                held.remove(&seq);
+            }
+        }
+    }
+
+    pub(crate) fn seqs(&self) -> Vec<u64> {
+        self.0.lock().keys().copied().collect()
+    }
+
+    /// The oldest sequence number held (or the largest there is), and the oldest clock (or `now_ms`).
+    pub(crate) fn oldest(&self, now_ms: u64) -> (u64, u64) {
+        let held = self.0.lock();
+        let seq = held.keys().next().copied().unwrap_or(u64::MAX);
+        (seq, held.values().map(|&(_, clock_ms)| clock_ms).fold(now_ms, u64::min))
+    }
+}
+
+/// Holds a sequence number for the time of one call.
+pub(crate) struct Brief<'a, S: Storage, R: Runtime, M: Machine> {
+    core: &'a Core<S, R, M>,
+    seq: u64,
+}
+
+impl<'a, S: Storage, R: Runtime, M: Machine> Brief<'a, S, R, M> {
+    /// Holds what is visible now.
+    pub(crate) fn hold(core: &'a Core<S, R, M>) -> Self {
+        let seq = core.snapshots.hold(&core.visible, core.runtime.wall_ms());
+        Self { core, seq }
+    }
+
+    pub(crate) fn seq(&self) -> u64 {
+        self.seq
+    }
+}
+
+impl<S: Storage, R: Runtime, M: Machine> Drop for Brief<'_, S, R, M> {
+    fn drop(&mut self) {
+        self.core.snapshots.release(self.seq);
+    }
+}
+
 /// Keeps every version that is visible at a sequence number, until it is dropped.
 pub(crate) struct Pin<S: Storage, R: Runtime, M: Machine> {
     core: Arc<Core<S, R, M>>,
     seq: u64,
+    now_ms: u64,
 }
 
 impl<S: Storage, R: Runtime, M: Machine> Pin<S, R, M> {
     /// Pins what is visible now.
     pub(crate) fn new(core: &Arc<Core<S, R, M>>) -> Self {
-        Self { core: Arc::clone(core), seq: pin(&core.snapshots, &core.visible) }
+        let now_ms = core.runtime.wall_ms();
+        let seq = core.snapshots.hold(&core.visible, now_ms);
+        Self { core: Arc::clone(core), seq, now_ms }
     }
 
     pub(crate) fn seq(&self) -> u64 {
         self.seq
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now_ms
     }
 }
 
 impl<S: Storage, R: Runtime, M: Machine> Clone for Pin<S, R, M> {
     fn clone(&self) -> Self {
-        *self.core.snapshots.lock().entry(self.seq).or_insert(0) += 1;
-        Self { core: Arc::clone(&self.core), seq: self.seq }
+        self.core.snapshots.hold_again(self.seq, self.now_ms);
+        Self { core: Arc::clone(&self.core), seq: self.seq, now_ms: self.now_ms }
     }
 }
 
 impl<S: Storage, R: Runtime, M: Machine> Drop for Pin<S, R, M> {
     fn drop(&mut self) {
-        unpin(&self.core.snapshots, self.seq);
-    }
-}
-
-/// A pin for the time of one call.
-pub(crate) struct Seq<'a> {
-    snapshots: &'a Mutex<BTreeMap<u64, usize>>,
-    seq: u64,
-}
-
-impl<'a> Seq<'a> {
-    /// Pins what is visible now.
-    pub(crate) fn pin<S: Storage, R: Runtime, M: Machine>(core: &'a Core<S, R, M>) -> Self {
-        Self { snapshots: &core.snapshots, seq: pin(&core.snapshots, &core.visible) }
-    }
-
-    pub(crate) fn seq(&self) -> u64 {
-        self.seq
-    }
-}
-
-impl Drop for Seq<'_> {
-    fn drop(&mut self) {
-        unpin(self.snapshots, self.seq);
-    }
-}
-
-fn pin(snapshots: &Mutex<BTreeMap<u64, usize>>, visible: &AtomicU64) -> u64 {
-    let mut snapshots = snapshots.lock();
-    // Read under the lock: a flush or compaction that does not see the pin began before it.
-    let seq = visible.load(Acquire);
-    *snapshots.entry(seq).or_insert(0) += 1;
-    seq
-}
-
-fn unpin(snapshots: &Mutex<BTreeMap<u64, usize>>, seq: u64) {
-    let mut snapshots = snapshots.lock();
-    if let Some(count) = snapshots.get_mut(&seq) {
-        *count -= 1;
-        if *count == 0 {
-            snapshots.remove(&seq);
-        }
+        self.core.snapshots.release(self.seq);
     }
 }
 
@@ -87,24 +117,23 @@ fn unpin(snapshots: &Mutex<BTreeMap<u64, usize>>, seq: u64) {
 /// it can see.
 pub struct Snapshot<S: Storage, R: Runtime, M: Machine> {
     pin: Pin<S, R, M>,
-    now_ms: u64,
 }
 
 impl<S: Storage, R: Runtime, M: Machine> Clone for Snapshot<S, R, M> {
     fn clone(&self) -> Self {
-        Self { pin: self.pin.clone(), now_ms: self.now_ms }
+        Self { pin: self.pin.clone() }
     }
 }
 
 impl<S: Storage, R: Runtime, M: Machine> Snapshot<S, R, M> {
     pub(crate) fn new(core: &Arc<Core<S, R, M>>) -> Self {
-        Self { pin: Pin::new(core), now_ms: core.runtime.wall_ms() }
+        Self { pin: Pin::new(core) }
     }
 
     /// The value of `key` at the time of the snapshot; what has expired since is still there.
     pub async fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
         let found = self.pin.core.get(key, self.pin.seq, &mut ()).await?;
-        let alive = found.filter(|&(_, deadline_ms)| deadline_ms == 0 || deadline_ms > self.now_ms);
+        let alive = found.filter(|&(_, deadline_ms)| deadline_ms == 0 || deadline_ms > self.pin.now_ms);
         Ok(alive.map(|(value, _)| value))
     }
 

@@ -75,7 +75,7 @@ impl<S: Storage> View<S> {
         let span = crate::lsm::levels::Span::between(start.unwrap_or_default(), end);
         let options = CursorOptions::default();
         for level in 0..LEVELS {
-            let metas: Vec<_> = self.levels.overlapping(level, span).cloned().collect();
+            let metas: Vec<_> = self.levels.overlapping(level, span);
             if level == 0 {
                 for meta in &metas {
                     let cursor = self.table(meta.id)?.cursor(direction, options);

@@ -22,11 +22,6 @@ impl UnflushedRanges {
         seq < self.newest.load(Ordering::Acquire) && self.ranges.read().covering_seq(key, seq_max) > seq
     }
 
-    /// The newest sequence number of any of them; 0 if there are none.
-    pub(crate) fn newest(&self) -> u64 {
-        self.newest.load(Ordering::Acquire)
-    }
-
     pub(crate) fn add(&self, range: &RangeDelete) {
         Arc::make_mut(&mut *self.ranges.write()).add(&range.start, range.end.as_deref(), range.seq);
         self.newest.store(range.seq, Ordering::Release);

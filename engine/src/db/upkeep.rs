@@ -10,7 +10,7 @@ use super::machine::Machine;
 use super::options::Sync;
 use crate::log::{Beginning, Log};
 use crate::storage::Durability;
-use crate::{Object, Result, Runtime, Storage, Work};
+use crate::{MaybeSend, Object, Result, Runtime, Storage, Work};
 
 /// How much can be lost with the power under [`Sync::EverySecond`].
 const SYNC_EVERY: Duration = Duration::from_secs(1);
@@ -64,29 +64,9 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     async fn rotate_now(&self, epoch: u64) -> Result<()> {
         let segment = self.new_id();
         let writer = self.storage.create(Object::Segment(segment)).await?;
-        let (last, old_synced) = {
-            let mut commit = self.commit.lock();
-            if commit.epoch != epoch {
-                // A repair has begun a segment of its own meanwhile.
-                drop(commit);
-                return self.storage.remove(vec![Object::Segment(segment)]).await;
-            }
-            let start = commit.log.end();
-            let next = Log::begin(
-                writer,
-                Beginning {
-                    segment,
-                    start,
-                    base_time_ms: commit.last_time_ms,
-                    store: self.store_id,
-                    synced_upto: commit.log.synced_upto(),
-                },
-            )?;
-            let old = std::mem::replace(&mut commit.log, next);
-            commit.segments.push_back((segment, start));
-            let settled = old.settle(start, Durability::Synced);
-            commit.previous = Some(old);
-            (start, settled)
+        let Some((last, old_synced)) = self.change_segment(segment, writer, epoch)? else {
+            // A repair has begun a segment of its own meanwhile.
+            return self.storage.remove(vec![Object::Segment(segment)]).await;
         };
         old_synced.await?;
         let header = {
@@ -100,5 +80,32 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         self.commit.lock().log.release()?;
         self.changed.notify();
         Ok(())
+    }
+
+    /// Makes `segment` the one that is appended to. The position at which it begins, and the sync of all
+    /// before it; `None` if this is not the log's epoch any more.
+    fn change_segment(
+        &self,
+        segment: u64,
+        writer: S::Writer,
+        epoch: u64,
+    ) -> Result<Option<(u64, impl Future<Output = Result<()>> + MaybeSend + use<S, R, M>)>> {
+        let mut commit = self.commit.lock();
+        if commit.epoch != epoch {
+            return Ok(None);
+        }
+        let start = commit.log.end();
+        let beginning = Beginning {
+            segment,
+            start,
+            base_time_ms: commit.last_time_ms,
+            store: self.store_id,
+            synced_upto: commit.log.synced_upto(),
+        };
+        let old = std::mem::replace(&mut commit.log, Log::begin(writer, beginning)?);
+        commit.segments.push_back((segment, start));
+        let settled = old.settle(start, Durability::Synced);
+        commit.previous = Some(old);
+        Ok(Some((start, settled)))
     }
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::Storage;
 use crate::lsm::levels::Levels;
 use crate::lsm::memtable::Memtable;
 use crate::lsm::sstable::Table;
 use crate::lsm::values::ValuesReader;
 use crate::record::RangeDelete;
+use crate::{Error, ErrorKind, Object, Result, Storage};
 
 /// Deterministic, and fast on the small integers that identify objects.
 pub(crate) type IdMap<T> = HashMap<u64, T, foldhash::fast::FixedState>;
@@ -46,6 +46,14 @@ impl<S: Storage> View<S> {
     /// The memtables, the newest first.
     pub(crate) fn memtables(&self) -> impl Iterator<Item = &Arc<Memtable>> {
         std::iter::once(&self.active).chain(&self.frozen)
+    }
+
+    /// An open table of this view.
+    pub(crate) fn table(&self, id: u64) -> Result<&Table<S::Reader>> {
+        self.tables.get(&id).ok_or_else(|| {
+            Error::new(ErrorKind::Missing, "reading", "the manifest names a table that is not open")
+                .on(Object::Table(id))
+        })
     }
 
     /// Every range delete that any of its tables holds.

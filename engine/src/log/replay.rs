@@ -196,6 +196,11 @@ impl<R: Reader> SegmentReader<R> {
         self.end.expect("next() has answered None")
     }
 
+    /// Position of the segment's first byte.
+    pub(crate) fn start(&self) -> u64 {
+        self.header.start
+    }
+
     fn frame(&self) -> Frame {
         self.frame_at(self.offset)
     }

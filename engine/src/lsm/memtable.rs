@@ -97,7 +97,7 @@ impl Memtable {
         let mut ranges = self.range_deletes.write();
         self.bytes
             .fetch_add(range.start.len() + range.end.as_ref().map_or(0, |end| end.len()) + 64, Relaxed);
-        Arc::make_mut(&mut *ranges).add(range);
+        Arc::make_mut(&mut *ranges).add(&range.start, range.end.as_deref(), range.seq);
         self.entries.fetch_add(1, Relaxed);
     }
 
@@ -160,7 +160,7 @@ impl Memtable {
         }
     }
 
-    /// The addresses of all records, in no particular order.
+    /// Shows every record whose value lies apart, in no particular order.
     pub(crate) fn for_each_large(&self, mut visit: impl FnMut(Addr, Record<'_>)) {
         for run in self.sorted() {
             for entry in run.iter() {

@@ -169,6 +169,11 @@ impl<W: Writer> ValuesWriter<W> {
         self.offset
     }
 
+    /// Bytes that the values added so far take up: what [`ValueRef::stored_len`] adds up to.
+    pub fn stored_bytes(&self) -> u64 {
+        self.offset - HEADER_BYTES as u64
+    }
+
     /// Number of values added.
     pub fn count(&self) -> u64 {
         self.count
