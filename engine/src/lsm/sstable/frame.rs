@@ -144,8 +144,8 @@ mod tests {
 
     #[test]
     fn blocks_come_back_as_they_were_whichever_way_they_are_stored() {
-        let noise: Vec<u8> = (0..5000u32)
-            .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
+        let noise: Vec<u8> = (0..5000u64)
+            .map(|i| (crate::record::hash_key(&i.to_le_bytes()) >> 32) as u8)
             .collect();
         for block in [&b""[..], b"a", &[9; 100_000], &noise] {
             for compression in [Compression::None, Compression::Lz4] {
