@@ -11,7 +11,6 @@ use crate::lsm::cache::BlockCache;
 use crate::lsm::cursor::{Cursor, Direction, Position};
 use crate::record::{Kind, Record, hash_key};
 
-
 fn value(i: u64) -> [u8; 100] {
     // Half noise, half constant: compresses about two to one.
     let mut value = [b'v'; 100];
