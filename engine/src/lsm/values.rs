@@ -250,7 +250,9 @@ impl<R: Reader> ValuesReader<R> {
             Some(value) => value,
             None => {
                 let len = self.check(reference)?;
-                let stored = self.reader.read_at(reference.offset, len).await?;
+                let stored = self.reader.read_at(reference.offset, len).await;
+                let stored = stored
+                    .map_err(|error| error.on(Object::Table(self.id)).at(reference.offset))?;
                 self.open_value(reference, &stored)
             }
         }
@@ -263,6 +265,7 @@ impl<R: Reader> ValuesReader<R> {
             Err(error) => return Some(Err(error)),
         };
         let stored = self.reader.read_now(reference.offset, len)?;
+        let stored = stored.map_err(|error| error.on(Object::Table(self.id)).at(reference.offset));
         Some(stored.and_then(|stored| self.open_value(reference, &stored)))
     }
 

@@ -19,7 +19,7 @@ use super::Damage;
 /// Bytes behind the body of every stored block.
 pub(crate) const TRAILER_BYTES: usize = 5;
 
-/// The largest block, uncompressed. Data blocks exceed their target only for a record larger than it.
+/// Larger blocks (of range deletes, if any) are stored plain: what a reader would decompress has a limit. Data blocks exceed their target only for a record larger than it.
 pub(crate) const BLOCK_BYTES_MAX: usize = 64 << 20;
 
 /// How the blocks of a table are compressed.
@@ -65,9 +65,10 @@ impl Sealer {
 
     /// Compresses into the scratch buffer; answers whether that saves enough to be worth undoing.
     fn compress(&mut self, block: &[u8]) -> bool {
-        let Ok(len) = u32::try_from(block.len()) else {
+        if block.len() > BLOCK_BYTES_MAX {
             return false;
-        };
+        }
+        let len = block.len() as u32;
         let room = 4 + get_maximum_output_size(block.len());
         self.scratch.resize(room, 0);
         self.scratch[..4].copy_from_slice(&len.to_le_bytes());
