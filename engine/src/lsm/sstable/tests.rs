@@ -675,7 +675,11 @@ fn reads_can_be_sent_between_threads() {
         is_send(Table::open(reader, ID, Arc::new(BlockCache::new(0))));
         is_send(table.get(0, b"", 0, &mut ()));
         is_send(table.verify());
-        is_send(table.cursor(Direction::Forward, CursorOptions::default()).refill());
+        is_send(
+            table
+                .cursor(Direction::Forward, CursorOptions::default())
+                .refill(),
+        );
     }
     let (bytes, _) = write(&many(10), &[], small_blocks());
     for_any_reader(MemReader::new(&bytes), &open(&bytes).unwrap());
