@@ -24,6 +24,10 @@ pub struct BenchArgs {
     )]
     pub workloads: Vec<Workload>,
 
+    /// Threads that run the workload.
+    #[arg(long, default_value_t = 1)]
+    pub threads: usize,
+
     /// What to measure with.
     #[command(flatten)]
     pub size: SizeArgs,
@@ -45,10 +49,6 @@ pub struct BenchArgs {
 /// The sizes of a measurement, shared with tests/peers.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SizeArgs {
-    /// Threads that run the workload.
-    #[arg(long, default_value_t = 1)]
-    pub threads: usize,
-
     /// How many keys a fill writes.
     #[arg(long, default_value_t = 1_000_000)]
     pub keys: u64,
@@ -105,9 +105,9 @@ impl SizeArgs {
 
     /// How far each workload goes.
     #[must_use]
-    pub fn extent(&self) -> Extent {
+    pub fn extent(&self, threads: usize) -> Extent {
         Extent {
-            threads: self.threads,
+            threads,
             operations: self.operations,
             seconds: self.seconds,
         }
@@ -209,7 +209,7 @@ impl<'a> Bench<'a> {
             Some(target) => target,
             none => none.insert((self.open)(path, &self.args.size.options())?),
         };
-        let extent = self.args.size.extent();
+        let extent = self.args.size.extent(self.args.threads);
         let bar = progress_bar(self.session.operations(workload, &extent), label);
         let report = self
             .session
@@ -228,7 +228,7 @@ impl<'a> Bench<'a> {
             size.keys,
             size.key_bytes,
             size.value_bytes,
-            size.threads,
+            self.args.threads,
             bytes(size.memory),
             size.sync
         );

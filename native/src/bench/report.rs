@@ -85,13 +85,19 @@ pub struct PhaseReport {
 }
 
 impl PhaseReport {
-    /// Bytes written for each byte of the user's, the log included.
+    /// Bytes written for each byte of the user's, the log included: by the kernel's count, which treats
+    /// all stores alike, or by the store's own where the kernel keeps none.
     #[must_use]
     pub fn write_amplification(&self) -> Option<f64> {
-        let written = self.write_stats.map_or(self.written_bytes, |stats| {
-            stats.log_bytes + stats.table_bytes
-        });
-        (self.user_bytes > 0).then(|| written as f64 / self.user_bytes as f64)
+        let own = self
+            .write_stats
+            .map_or(0, |stats| stats.log_bytes + stats.table_bytes);
+        let written = if self.written_bytes > 0 {
+            self.written_bytes
+        } else {
+            own
+        };
+        (self.user_bytes > 0 && written > 0).then(|| written as f64 / self.user_bytes as f64)
     }
 
     /// Bytes written to tables for each byte of the user's.
