@@ -329,7 +329,61 @@ pub fn empty(directory: &Path) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
+    use super::super::model::Model;
     use super::*;
+
+    #[derive(Parser)]
+    struct CommandLine {
+        #[command(flatten)]
+        bench: BenchArgs,
+    }
+
+    fn bench(label: &str, options: &[&str]) -> (PathBuf, Result<(), String>) {
+        let directory = scratch(label);
+        let data = directory.to_string_lossy().into_owned();
+        let words = ["bench", "--keys", "100", "--json", "--data", &data];
+        let args = CommandLine::parse_from(words.iter().chain(options)).bench;
+        let open = |_: &Path, _: &TargetOptions| Ok(Box::<Model>::default() as Box<dyn Target>);
+        let result = run(&args, &open);
+        (directory, result)
+    }
+
+    #[test]
+    fn a_measurement_leaves_nothing_behind() {
+        let (directory, result) = bench("test-clean", &["--workloads", "fillseq,readrandom"]);
+        assert_eq!(result, Ok(()));
+        assert!(!directory.exists());
+    }
+
+    #[test]
+    fn files_that_were_there_before_are_never_removed() {
+        let directory = scratch("test-occupied");
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("letter"), "dear").unwrap();
+        for workloads in [
+            "fillseq",
+            "readrandom,fillrandom",
+            "readrandom",
+            "deleterandom,readrandom",
+        ] {
+            let (_, result) = bench("test-occupied", &["--workloads", workloads]);
+            assert_eq!(result.is_ok(), workloads == "readrandom", "{workloads}");
+            assert!(directory.join("letter").exists(), "{workloads}");
+        }
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_bare_sync_flag_means_always() {
+        let parse =
+            |words: &[&str]| CommandLine::try_parse_from(words).map(|line| line.bench.size.sync);
+        assert_eq!(parse(&["bench"]).unwrap(), Sync::Written);
+        assert_eq!(parse(&["bench", "--sync"]).unwrap(), Sync::Always);
+        assert_eq!(parse(&["bench", "--sync", "no"]).unwrap(), Sync::No);
+        assert!(parse(&["bench", "--sync", "never"]).is_err());
+    }
 
     #[test]
     fn byte_counts_have_units_of_1024() {
