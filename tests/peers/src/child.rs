@@ -116,7 +116,8 @@ struct Store<'a> {
 
 impl Store<'_> {
     fn obey(&mut self, order: &Order) -> Result<PhaseReport, String> {
-        if !order.workload.fills() && !self.filled {
+        // What cannot look anything up has no use for keys to overwrite.
+        if !order.workload.fills() && !self.filled && self.setup.engine.can_read() {
             self.run(Workload::FillRandom, &order.extent)?;
         }
         let report = self.run(order.workload, &order.extent)?;
@@ -126,7 +127,7 @@ impl Store<'_> {
 
     fn run(&mut self, workload: Workload, extent: &Extent) -> Result<PhaseReport, String> {
         let directory: &Path = &self.setup.directory;
-        if workload.fills() {
+        if workload.fills() || self.target.is_none() {
             self.target = None;
             empty(directory)?;
         }

@@ -88,11 +88,7 @@ fn overwrite(
         operations: args.size.operations,
         seconds: args.size.seconds.or(Some(60.0)),
     };
-    if engine == Engine::Bare {
-        // The bare loop reads nothing, so it needs no keys to overwrite, only so much time.
-        return process.run(Workload::Overwrite, extent);
-    }
-    process.run(Workload::FillRandom, extent)?;
+    // The child fills the store first.
     process.run(Workload::Overwrite, extent)
 }
 
