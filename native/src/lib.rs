@@ -3,9 +3,15 @@
 //!
 //! Without default features this is the embedded store, and pulls in no async runtime.
 
+#[cfg(feature = "bench")]
+pub mod bench;
 pub mod blocking;
 pub mod files;
+#[cfg(feature = "server")]
+pub mod resp;
 pub mod runtime;
+#[cfg(feature = "server")]
+pub mod server;
 mod sys;
 mod workers;
 
