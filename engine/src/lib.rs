@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_types))]
 
 mod codec;
+pub mod command;
 mod error;
 pub mod lsm;
 pub mod memory;
