@@ -141,15 +141,14 @@ async fn a_long_pipeline_whose_replies_are_not_read_does_not_lock_up() {
     )
     .await;
     expect(&mut client, "+OK\r\n").await;
-    // Some 300 MB of replies to 2 MB of requests, all sent before the first reply is read.
-    let pipeline =
-        "GET k\r\n".repeat(5_000) + &"SET other value\r\nGET k\r\n".repeat(100) + "PING\r\n";
-    tokio::time::timeout(PATIENCE, client.write_all(pipeline.as_bytes()))
-        .await
-        .unwrap()
-        .unwrap();
+    // 30 MB of replies and then 24 MB of requests, more than the system holds on the way, all sent
+    // before the first reply is read.
+    let padding = format!("SET other {}\r\n", "y".repeat(60_000));
+    let pipeline = "GET k\r\n".repeat(500) + &padding.repeat(400) + "PING\r\n";
+    let sent = tokio::time::timeout(PATIENCE, client.write_all(pipeline.as_bytes())).await;
+    sent.expect("the server takes all requests").unwrap();
     let one = 8 + 60_000 + 2;
-    let mut left = 5_100 * one + 100 * 5;
+    let mut left = 500 * one + 400 * 5;
     let mut buffer = vec![0; 1 << 20];
     while left > 0 {
         let most = buffer.len().min(left);
@@ -354,7 +353,7 @@ async fn scan_visits_every_key_once() {
         let [Reply::Bulk(next), Reply::Array(keys)] = &parts[..] else {
             panic!("not a cursor and keys");
         };
-        seen.extend(keys.iter().cloned().map(|key| format!("{key:?}")));
+        seen.extend(keys.iter().map(|key| format!("{key:?}")));
         cursor = String::from_utf8_lossy(next).into_owned();
         if cursor == "0" {
             break;
