@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_types))]
 
 mod codec;
+pub mod command;
 pub mod db;
 mod error;
 pub mod log;

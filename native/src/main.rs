@@ -1,0 +1,96 @@
+//! The program `trilith`.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use trilith_server::server::{
+    Action, Backend, Cli, Config, Failure, Server, human, volatile::Volatile,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let config = match cli.action {
+        None => cli.serve,
+        Some(Action::Serve(config)) => config,
+    };
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_max_level(tracing::Level::from(config.log_level))
+        .with_target(false)
+        .init();
+    match serve(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("trilith: {}\n         {}", failure.what, failure.remedy);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(config: Config) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            Failure::new(
+                format!("The server's threads cannot be started: {error}."),
+                "Raise the limit on processes or memory for this user",
+            )
+        })?;
+    runtime.block_on(async {
+        let server = Server::bind(config.clone()).await?;
+        let store = open(&config).await?;
+        banner(&config, server.port());
+        server.run(store, signalled()).await
+    })
+}
+
+/// Opens the store.
+async fn open(_config: &Config) -> Result<impl Backend, Failure> {
+    Ok(Volatile::default())
+}
+
+fn banner(config: &Config, port: u16) {
+    let ip = config.bind;
+    println!(
+        "Trilith {} is ready for Redis clients on {ip}:{port}.",
+        env!("CARGO_PKG_VERSION")
+    );
+    println!(
+        "  data     {} (appendfsync {}, memory {})",
+        config.data.display(),
+        config.appendfsync.name(),
+        human(config.memory)
+    );
+    if config.http_port != 0 {
+        println!("  metrics  http://{ip}:{}/metrics", config.http_port);
+    }
+    println!("  try      redis-cli -p {port} set greeting hello");
+    println!("  stop     Ctrl-C");
+    if !ip.is_loopback() {
+        println!(
+            "There are no passwords yet: whoever reaches {ip}:{port} can read and change everything."
+        );
+    }
+}
+
+/// Ready when the system asks the process to end.
+async fn signalled() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    if tokio::signal::ctrl_c().await.is_err() {
+        // Without signals there is still SHUTDOWN.
+        std::future::pending::<()>().await;
+    }
+}
