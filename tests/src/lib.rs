@@ -7,6 +7,8 @@
 pub mod client;
 pub mod server;
 pub mod source;
+#[cfg(test)]
+mod tidy;
 
 pub use client::{Client, Reply};
 pub use server::{Server, ServerOptions};

@@ -1,9 +1,9 @@
 //! The arrows between the engine's modules run one way: who may use whom.
 
-use trilith_tests::source::SourceFile;
+use crate::source::SourceFile;
 
-use crate::code::code_outside_tests;
-use crate::{Breach, hold, made_up};
+use super::code::code_outside_tests;
+use super::{Breach, hold, made_up};
 
 /// What every module may use: the words of the language that they speak to each other.
 const GROUND: [&str; 5] = ["codec", "error", "random", "record", "runtime"];

@@ -1,12 +1,12 @@
 //! Rules for Rust code: what is left over, what panics, what a module says of itself.
 
-use trilith_tests::source::SourceFile;
+use crate::source::SourceFile;
 
-use crate::{Breach, hold, made_up};
+use super::{Breach, hold, made_up};
 
 /// The code of a file without its comments and without the tests at its end: comments and tests are
 /// blanked, so that line numbers stay.
-pub(crate) fn code_outside_tests(file: &SourceFile) -> Vec<String> {
+pub(super) fn code_outside_tests(file: &SourceFile) -> Vec<String> {
     let mut out = Vec::new();
     let mut lines = file.text.lines().peekable();
     while let Some(line) = lines.next() {

@@ -2,9 +2,9 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use trilith_tests::source::{self, SourceFile};
+use crate::source::{self, SourceFile};
 
-use crate::{Breach, hold, made_up};
+use super::{Breach, hold, made_up};
 
 const LINES_MAX: usize = 600;
 

@@ -7,7 +7,7 @@ mod arrows;
 mod code;
 mod text;
 
-use trilith_tests::source::{self, SourceFile};
+use crate::source::{self, SourceFile};
 
 /// A place that breaks a rule: path, line (from 1), and what is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +44,6 @@ fn hold(rule: impl Fn(&[SourceFile]) -> Vec<Breach>) {
 }
 
 /// A file made up for a test of a rule.
-#[cfg(test)]
 fn made_up(path: &str, text: &str) -> SourceFile {
     SourceFile {
         path: path.into(),
