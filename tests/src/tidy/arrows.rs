@@ -2,7 +2,7 @@
 
 use crate::source::SourceFile;
 
-use super::code::code_outside_tests;
+use super::code::{code_outside_tests, is_test, test_modules};
 use super::{Breach, hold, made_up};
 
 /// What every module may use: the words of the language that they speak to each other.
@@ -87,6 +87,7 @@ fn statements(file: &SourceFile) -> Vec<(usize, String)> {
 
 fn forbidden_arrows(files: &[SourceFile]) -> Vec<Breach> {
     let mut breaches = Vec::new();
+    let tests = test_modules(files);
     for file in files {
         let Some(inside) = file
             .path
@@ -95,7 +96,7 @@ fn forbidden_arrows(files: &[SourceFile]) -> Vec<Breach> {
         else {
             continue;
         };
-        if inside == "lib" || inside.ends_with("/tests") || inside.contains("/tests/") {
+        if inside == "lib" || is_test(&file.path, &tests) {
             continue;
         }
         let path: Vec<&str> = inside.split('/').filter(|name| *name != "mod").collect();

@@ -1,55 +1,116 @@
 //! Rules for Rust code: what is left over, what panics, what a module says of itself.
 
+use std::ops::Range;
+
 use crate::source::SourceFile;
 
 use super::{Breach, hold, made_up};
 
-/// The code of a file without its comments and without the tests at its end: comments and tests are
-/// blanked, so that line numbers stay.
+/// The code of a file without comments and without what is compiled for tests only. What is left out is
+/// blank, so that line numbers stay.
 pub(super) fn code_outside_tests(file: &SourceFile) -> Vec<String> {
-    let mut out = Vec::new();
-    let mut lines = file.text.lines().peekable();
-    while let Some(line) = lines.next() {
-        let opens_tests = line.starts_with("#[cfg(test)]")
-            && lines
-                .peek()
-                .is_some_and(|next| next.starts_with("mod ") && next.ends_with('{'));
-        if opens_tests {
-            break;
+    let mut lines: Vec<String> = file
+        .text
+        .lines()
+        .map(|line| code_of(line).to_owned())
+        .collect();
+    for range in test_items(&file.text) {
+        for line in &mut lines[range] {
+            line.clear();
         }
-        let comment = line.trim_start().starts_with("//");
-        out.push(if comment {
-            String::new()
-        } else {
-            strip_comment(line).to_owned()
-        });
     }
-    out
+    lines
 }
 
-/// Cuts a comment that follows code. A `//` within a string is a URL's, behind a colon.
-fn strip_comment(line: &str) -> &str {
-    match line.find(" // ") {
-        Some(at) => &line[..at],
-        None => line,
+/// The lines of each item under `#[cfg(test)]`. rustfmt has put the brace that ends an item under its start.
+fn test_items(text: &str) -> Vec<Range<usize>> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut items = Vec::new();
+    let mut at = 0;
+    while at < lines.len() {
+        let line = lines[at];
+        if line.trim_start() != "#[cfg(test)]" {
+            at += 1;
+            continue;
+        }
+        let end_of_block = format!("{}}}", &line[..line.len() - line.trim_start().len()]);
+        let is_item = |line: &&str| !line.trim_start().starts_with('#');
+        let first = at + lines[at..].iter().take_while(|line| !is_item(line)).count();
+        let ends_at_once = lines.get(first).is_none_or(|line| line.ends_with(';'));
+        let rest = lines[first.min(lines.len())..].iter();
+        let last = match ends_at_once {
+            true => first,
+            false => {
+                first
+                    + rest
+                        .take_while(|line| !line.starts_with(&end_of_block))
+                        .count()
+            }
+        };
+        items.push(at..(last + 1).min(lines.len()));
+        at = last + 1;
     }
+    items
 }
 
-/// Code that ships: the sources of the crates, without files that hold tests only.
-fn ships(path: &str) -> bool {
-    let test_file = path.ends_with("/tests.rs") || path.contains("/tests/");
-    path.ends_with(".rs")
-        && !test_file
-        && ["engine/src/", "native/src/", "web/src/"]
-            .iter()
-            .any(|root| path.starts_with(root))
+/// The modules that are compiled for tests only, as paths without `.rs`: those declared under
+/// `#[cfg(test)]`.
+pub(super) fn test_modules(files: &[SourceFile]) -> Vec<String> {
+    let mut found = Vec::new();
+    for file in files.iter().filter(|file| file.path.ends_with(".rs")) {
+        let (folder, name) = file.path.rsplit_once('/').unwrap_or(("", &file.path));
+        let inside = match name {
+            "lib.rs" | "main.rs" | "mod.rs" => folder.to_owned(),
+            _ => file.path[..file.path.len() - ".rs".len()].to_owned(),
+        };
+        let lines: Vec<&str> = file.text.lines().collect();
+        for range in test_items(&file.text) {
+            let last = lines[range.end - 1].trim();
+            if let Some((_, module)) = last
+                .strip_suffix(';')
+                .and_then(|line| line.split_once("mod "))
+            {
+                found.push(format!("{inside}/{module}"));
+            }
+        }
+    }
+    found
 }
 
-fn search(files: &[SourceFile], which: impl Fn(&str) -> bool, words: &[String]) -> Vec<Breach> {
+/// A line without its comment. The `//` of a URL in a string has a colon before it, and no blank.
+fn code_of(line: &str) -> &str {
+    if line.trim_start().starts_with("//") {
+        return "";
+    }
+    line.find(" // ").map_or(line, |at| &line[..at])
+}
+
+/// Whether `path` belongs to one of the modules that [`test_modules`] found.
+pub(super) fn is_test(path: &str, modules: &[String]) -> bool {
+    let path = path.strip_suffix(".rs").unwrap_or(path);
+    modules.iter().any(|module| {
+        let rest = path.strip_prefix(module.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
+}
+
+/// The sources that ship: those of the crates, without files that are for tests only.
+fn shipped(files: &[SourceFile]) -> impl Iterator<Item = &SourceFile> {
+    let roots = ["engine/src/", "native/src/", "web/src/"];
+    let tests = test_modules(files);
+    files.iter().filter(move |file| {
+        let path = &file.path;
+        path.ends_with(".rs")
+            && roots.iter().any(|root| path.starts_with(root))
+            && !is_test(path, &tests)
+    })
+}
+
+fn search<'a>(files: impl Iterator<Item = &'a SourceFile>, words: &[&str]) -> Vec<Breach> {
     let mut breaches = Vec::new();
-    for file in files.iter().filter(|file| which(&file.path)) {
+    for file in files {
         for (number, line) in code_outside_tests(file).iter().enumerate() {
-            for word in words.iter().filter(|word| line.contains(word.as_str())) {
+            for word in words.iter().filter(|word| line.contains(**word)) {
                 breaches.push(Breach::new(
                     file,
                     number + 1,
@@ -94,34 +155,38 @@ fn names_word(line: &str, word: &str) -> bool {
 
 fn debris(files: &[SourceFile]) -> Vec<Breach> {
     search(
-        files,
-        |path| path.ends_with(".rs"),
-        &[concat!("dbg", "!(").into()],
+        files.iter().filter(|file| file.path.ends_with(".rs")),
+        &[concat!("dbg", "!(")],
     )
 }
 
 fn panics(files: &[SourceFile]) -> Vec<Breach> {
-    let words = [".unwrap()", "allow(clippy::unwrap_used", "expect(\"\")"].map(String::from);
-    search(files, ships, &words)
+    search(
+        shipped(files),
+        &[".unwrap()", "allow(clippy::unwrap_used", "expect(\"\")"],
+    )
 }
 
 fn host_in_the_engine(files: &[SourceFile]) -> Vec<Breach> {
+    let engine = shipped(files).filter(|file| file.path.starts_with("engine/"));
     let words = [
         "std::fs",
         "std::net",
-        "std::thread",
+        "thread::spawn",
+        "thread::sleep",
+        "thread::scope",
         "std::process",
         "std::env",
         "tokio",
     ];
-    let engine = |path: &str| ships(path) && path.starts_with("engine/");
-    search(files, engine, &words.map(String::from))
+    search(engine, &words)
 }
 
 fn silent_modules(files: &[SourceFile]) -> Vec<Breach> {
+    let tests = test_modules(files);
     let silent = |file: &&SourceFile| {
         let rust = file.path.ends_with(".rs") && !file.path.contains("/fuzz_targets/");
-        rust && !file.path.ends_with("/tests.rs") && !file.text.starts_with("//!")
+        rust && !is_test(&file.path, &tests) && !file.text.starts_with("//!")
     };
     let breach = |file| Breach::new(file, 1, "does not open with what it is for (//!)");
     files.iter().filter(silent).map(breach).collect()
@@ -158,8 +223,24 @@ fn what_ships_does_not_unwrap() {
     hold(panics);
     let text = "fn a() { b().unwrap(); }\n";
     assert_eq!(panics(&[made_up("engine/src/a.rs", text)]).len(), 1);
-    let tested = format!("/// x.unwrap()\n#[cfg(test)]\nmod tests {{\n{text}}}\n");
-    assert_eq!(panics(&[made_up("engine/src/a.rs", &tested)]), []);
+    for tested in [
+        format!("/// x.unwrap()\n#[cfg(test)]\nmod tests {{\n{text}}}\n"),
+        "    #[cfg(test)]\n    #[inline]\n    fn a() {\n        b().unwrap();\n    }\n".into(),
+    ] {
+        assert_eq!(
+            panics(&[made_up("engine/src/a.rs", &tested)]),
+            [],
+            "{tested}"
+        );
+    }
+    let after = format!("#[cfg(test)]\nmod tests {{\n}}\n{text}");
+    assert_eq!(panics(&[made_up("engine/src/a.rs", &after)]).len(), 1);
+    let declared = made_up(
+        "engine/src/lsm/mod.rs",
+        "#[cfg(test)]\npub(crate) mod testing;\n",
+    );
+    let testing = made_up("engine/src/lsm/testing.rs", text);
+    assert_eq!(panics(&[declared, testing]), []);
 }
 
 #[test]
