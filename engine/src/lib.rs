@@ -7,12 +7,18 @@
 
 mod codec;
 mod error;
+pub mod log;
 pub mod lsm;
 pub mod memory;
+pub mod random;
 pub mod record;
 pub mod runtime;
+pub mod sim;
 pub mod storage;
 
 pub use error::{Error, ErrorKind, Result};
 pub use runtime::{Runtime, Work};
-pub use storage::{Contents, Durability, MaybeSend, MaybeSync, Object, Reader, Storage, Writer};
+pub use storage::{
+    Contents, Durability, FaultyStorage, MaybeSend, MaybeSync, MemoryStorage, Object, Reader,
+    Storage, Writer,
+};

@@ -4,7 +4,10 @@
 //! The engine never names a path. A host keeps objects as files, as rows of IndexedDB or in memory,
 //! and promises exactly what is written on each method: the crash tests hold every storage to it.
 
+pub mod faulty;
+mod hold;
 mod maybe_send;
+mod memory;
 
 use std::fmt;
 
@@ -12,7 +15,9 @@ use bytes::Bytes;
 
 use crate::Result;
 
+pub use faulty::FaultyStorage;
 pub use maybe_send::{MaybeSend, MaybeSync};
+pub use memory::{MemoryReader, MemoryStorage, MemoryWriter};
 
 /// The name of one stored object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

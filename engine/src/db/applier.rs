@@ -1,0 +1,181 @@
+//! Applying entries: the one writer of memtable and hash table.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Release;
+
+use bytes::Bytes;
+
+use super::batch::{BATCH_TAG, Op, Ops};
+use super::changes::Changes;
+use super::core::Core;
+use super::flush::Frozen;
+use super::machine::{Entry, Machine};
+use crate::lsm::memtable::Memtable;
+use crate::lsm::values::ValueRef;
+use crate::memory::ChunkWriter;
+use crate::record::{Kind, RangeDelete, Record, hash_key};
+use crate::{Error, ErrorKind, Result, Runtime, Storage};
+
+/// The file number that says that a large value still lies in a memtable; the offset then names the
+/// memtable (upper half) and the value's place in it (lower half).
+pub(crate) const IN_MEMTABLE: u64 = 0;
+
+/// What applying changes. There is one of it, and whoever holds it applies.
+pub(crate) struct Applier<S: Storage> {
+    /// The last sequence number given.
+    pub seq: u64,
+    /// The last entry applied.
+    pub index: u64,
+    /// The time of the last entry applied.
+    pub time_ms: u64,
+    /// Log position behind the last entry applied.
+    pub position: u64,
+    active: Arc<Memtable>,
+    chunks: ChunkWriter,
+    _storage: std::marker::PhantomData<fn() -> S>,
+}
+
+impl<S: Storage> Applier<S> {
+    pub(crate) fn new(active: Arc<Memtable>, chunks: ChunkWriter) -> Self {
+        Self {
+            seq: 0,
+            index: 0,
+            time_ms: 0,
+            position: 0,
+            active,
+            chunks,
+            _storage: std::marker::PhantomData,
+        }
+    }
+
+    /// Applies one entry and makes it visible. The machine's reply, if the entry was the machine's.
+    pub(crate) async fn apply<R: Runtime, M: Machine>(
+        &mut self,
+        core: &Core<S, R, M>,
+        entry: &Entry,
+    ) -> Result<Option<M::Reply>> {
+        let reply = if entry.payload.first() == Some(&BATCH_TAG) {
+            self.apply_ops(core, &entry.payload)?;
+            None
+        } else {
+            let mut changes = Changes::new(core, entry.time_ms, self.seq);
+            let reply = core.machine.apply(entry, &mut changes).await?;
+            let (batch, summary) = changes.into_parts();
+            if !batch.is_empty() {
+                self.apply_ops(core, &batch.into_payload()?)?;
+            }
+            core.machine.applied(summary);
+            Some(reply)
+        };
+        self.index = entry.index;
+        self.time_ms = entry.time_ms;
+        core.visible.store(self.seq, Release);
+        Ok(reply)
+    }
+
+    fn apply_ops<R: Runtime, M: Machine>(&mut self, core: &Core<S, R, M>, payload: &Bytes) -> Result<()> {
+        let ops = Ops::new(payload)
+            .ok_or_else(|| Error::corrupt("applying a batch", "its payload is not a batch's"))?;
+        for op in ops {
+            self.seq += 1;
+            match op? {
+                Op::Put { key, value, deadline_ms } if value.len() >= core.options.large_value_bytes => {
+                    self.put_large(core, key, payload.slice_ref(value), deadline_ms)?;
+                }
+                Op::Put { key, value, deadline_ms } => {
+                    self.write(core, key, Kind::Put, deadline_ms, value)?;
+                }
+                Op::Delete { key } => self.write(core, key, Kind::Delete, 0, &[])?,
+                Op::DeleteRange { start, end } => self.delete_range(core, start, end),
+            }
+        }
+        Ok(())
+    }
+
+    fn put_large<R: Runtime, M: Machine>(
+        &mut self,
+        core: &Core<S, R, M>,
+        key: &[u8],
+        value: Bytes,
+        deadline_ms: u64,
+    ) -> Result<()> {
+        let len = value.len() as u64;
+        // A slice would keep the whole entry alive; most large values are entries of their own.
+        let place = self.active.push_large(value);
+        let reference = ValueRef {
+            file: IN_MEMTABLE,
+            offset: self.active.id << 32 | place,
+            len,
+        };
+        self.write(core, key, Kind::PutApart, deadline_ms, &reference.to_bytes())
+    }
+
+    #[inline]
+    fn write<R: Runtime, M: Machine>(
+        &mut self,
+        core: &Core<S, R, M>,
+        key: &[u8],
+        kind: Kind,
+        deadline_ms: u64,
+        value: &[u8],
+    ) -> Result<()> {
+        let record = Record {
+            key,
+            seq: self.seq,
+            kind,
+            deadline_ms,
+            value,
+        };
+        let addr = self.chunks.write(&record).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Full,
+                "applying a write",
+                "the memory budget is used up: too much of it is pinned by iterators or waits to be flushed",
+            )
+        })?;
+        core.memory.publish(hash_key(key), addr);
+        self.active.push(addr, key.len() + value.len() + 32);
+        Ok(())
+    }
+
+    fn delete_range<R: Runtime, M: Machine>(&mut self, core: &Core<S, R, M>, start: &[u8], end: Option<&[u8]>) {
+        let range = RangeDelete {
+            start: start.into(),
+            end: end.map(Into::into),
+            seq: self.seq,
+        };
+        core.unflushed_ranges.add(&range);
+        self.active.push_range_delete(range);
+    }
+
+    /// Freezes the memtable when it is full.
+    pub(crate) fn freeze_if_full<R: Runtime, M: Machine>(&mut self, core: &Core<S, R, M>) {
+        if self.active.bytes() >= core.budget.memtable_bytes || core.memory.wants_flush() {
+            self.freeze(core);
+        }
+    }
+
+    /// Hands the memtable to the flush and starts another. Does nothing while it is empty.
+    pub(crate) fn freeze<R: Runtime, M: Machine>(&mut self, core: &Core<S, R, M>) {
+        if self.active.entries() == 0 {
+            return;
+        }
+        let (next, chunks) = core.new_memtable();
+        let memtable = std::mem::replace(&mut self.active, Arc::clone(&next));
+        self.chunks = chunks;
+        core.change_view(|view| {
+            view.frozen.insert(0, memtable.clone());
+            view.active = next;
+        });
+        core.frozen.lock().push_back(Frozen {
+            memtable,
+            seq: self.seq,
+            index: self.index,
+            time_ms: self.time_ms,
+            position: self.position,
+            machine: core.machine.save(),
+        });
+        core.pressure_changed();
+        core.flush_wanted.notify();
+    }
+}

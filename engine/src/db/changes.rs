@@ -1,0 +1,104 @@
+//! What a machine's entry reads and writes while it is applied.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::Bytes;
+
+use super::batch::Batch;
+use super::core::Core;
+use super::machine::Machine;
+use crate::{Result, Runtime, Storage};
+
+/// The state as of the entry before, with the entry's own writes over it.
+pub struct Changes<'a, S: Storage, R: Runtime, M: Machine> {
+    core: &'a Core<S, R, M>,
+    now_ms: u64,
+    seq: u64,
+    batch: Batch,
+    /// The last write to each key; few, so a list is faster than a map.
+    written: Vec<(Bytes, Option<(Bytes, u64)>)>,
+    /// Everything in a range is gone, as far as this entry is concerned.
+    cleared: Vec<(Bytes, Option<Bytes>)>,
+    summary: i64,
+}
+
+impl<'a, S: Storage, R: Runtime, M: Machine> Changes<'a, S, R, M> {
+    pub(crate) fn new(core: &'a Core<S, R, M>, now_ms: u64, seq: u64) -> Self {
+        Self {
+            core,
+            now_ms,
+            seq,
+            batch: Batch::new(),
+            written: Vec::new(),
+            cleared: Vec::new(),
+            summary: 0,
+        }
+    }
+
+    /// The entry's time, in milliseconds since the Unix epoch.
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// The value and the deadline (0 for never) of `key`, expired or not; `None` if it is not there.
+    pub async fn get(&mut self, key: &[u8]) -> Result<Option<(Bytes, u64)>> {
+        if let Some(written) = self.written(key) {
+            return Ok(written);
+        }
+        self.core.counters.apply_reads.fetch_add(1, Relaxed);
+        self.core.get(key, self.seq, &mut ()).await
+    }
+
+    /// The deadline (0 for never) of `key`, expired or not, without fetching a large value; `None` if it
+    /// is not there.
+    pub async fn deadline(&mut self, key: &[u8]) -> Result<Option<u64>> {
+        if let Some(written) = self.written(key) {
+            return Ok(written.map(|(_, deadline_ms)| deadline_ms));
+        }
+        self.core.counters.apply_reads.fetch_add(1, Relaxed);
+        let found = self.core.find(key, self.seq, &mut ()).await?;
+        Ok(found.map(|found| found.deadline_ms))
+    }
+
+    /// What this entry has already done to `key`, if anything.
+    fn written(&self, key: &[u8]) -> Option<Option<(Bytes, u64)>> {
+        if let Some((_, value)) = self.written.iter().rev().find(|(written, _)| written == key) {
+            return Some(value.clone());
+        }
+        let cleared = |(start, end): &(Bytes, Option<Bytes>)| {
+            key >= &start[..] && end.as_ref().is_none_or(|end| key < &end[..])
+        };
+        self.cleared.iter().any(cleared).then_some(None)
+    }
+
+    /// Sets `key`.
+    pub fn put(&mut self, key: &[u8], value: &[u8], deadline_ms: u64) {
+        self.batch.put_until(key, value, deadline_ms);
+        let written = (Bytes::copy_from_slice(value), deadline_ms);
+        self.written.push((Bytes::copy_from_slice(key), Some(written)));
+    }
+
+    /// Removes `key`.
+    pub fn delete(&mut self, key: &[u8]) {
+        self.batch.delete(key);
+        self.written.push((Bytes::copy_from_slice(key), None));
+    }
+
+    /// Removes every key from `start` on and before `end`.
+    pub fn delete_range(&mut self, start: &[u8], end: Option<&[u8]>) {
+        self.batch.delete_range(start, end);
+        let covers = |key: &Bytes| key >= start && end.is_none_or(|end| &key[..] < end);
+        self.written.retain(|(key, _)| !covers(key));
+        self.cleared
+            .push((Bytes::copy_from_slice(start), end.map(Bytes::copy_from_slice)));
+    }
+
+    /// Adds to what [`Machine::applied`] hears when the entry has taken effect.
+    pub fn add_to_summary(&mut self, by: i64) {
+        self.summary += by;
+    }
+
+    pub(crate) fn into_parts(self) -> (Batch, i64) {
+        (self.batch, self.summary)
+    }
+}

@@ -1,0 +1,212 @@
+//! The flush: a frozen memtable becomes a table of level 0.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::time::Duration;
+
+use super::commit::Ticket;
+use super::core::Core;
+use super::machine::Machine;
+use super::outputs::{Outputs, Purpose};
+use crate::lsm::compaction::filter::Retain;
+use crate::lsm::cursor::{Cursor, Position};
+use crate::lsm::levels::Edit;
+use crate::lsm::memtable::Memtable;
+use crate::record::hash_key;
+use crate::storage::Durability;
+use crate::{Object, Result, Runtime, Storage};
+
+/// How long to wait before trying again what failed.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// A memtable that is not written to any more, and the state of things when it was frozen.
+#[derive(Clone)]
+pub(crate) struct Frozen {
+    pub memtable: Arc<Memtable>,
+    pub seq: u64,
+    pub index: u64,
+    pub time_ms: u64,
+    /// Log position behind its last entry.
+    pub position: u64,
+    /// What the machine must find again when the log is replayed from there.
+    pub machine: Vec<u8>,
+}
+
+impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
+    /// The task that flushes, one memtable after the other, until the store is closed.
+    pub(crate) async fn flush_forever(self: Arc<Self>) {
+        loop {
+            let next = self
+                .flush_wanted
+                .wait(|| {
+                    if self.stopping.load(SeqCst) {
+                        return Some(None);
+                    }
+                    self.frozen.lock().front().cloned().map(Some)
+                })
+                .await;
+            let Some(frozen) = next else { return };
+            match self.flush(&frozen).await {
+                Ok(()) => self.counters.set_background_error("flush", None),
+                Err(error) => {
+                    tracing::error!(%error, "a flush failed; trying again");
+                    self.counters.set_background_error("flush", Some(error));
+                    self.changed.notify();
+                    self.nap(RETRY).await;
+                }
+            }
+        }
+    }
+
+    /// Sleeps, but not through the end of the store.
+    pub(crate) async fn nap(&self, time: Duration) {
+        let slice = Duration::from_millis(20);
+        let mut left = time;
+        while !left.is_zero() && !self.stopping.load(SeqCst) {
+            self.runtime.sleep(left.min(slice)).await;
+            left = left.saturating_sub(slice);
+        }
+    }
+
+    async fn flush(&self, frozen: &Frozen) -> Result<()> {
+        let bytes_before = self.counters.flush_bytes.load(Relaxed);
+        let edit = self.write_level0(&frozen.memtable).await?;
+        // The tables must never be ahead of the log, or replay would not know where it is.
+        if !self.flush_without_log.load(SeqCst) {
+            self.sync_log(frozen.position).await?;
+        }
+        let dropped = self.install_flush(frozen, edit).await?;
+        self.counters.flushes.fetch_add(1, Relaxed);
+        tracing::debug!(
+            memtable = frozen.memtable.id,
+            bytes = self.counters.flush_bytes.load(Relaxed) - bytes_before,
+            "flushed"
+        );
+        self.remove(dropped).await
+    }
+
+    /// Freezes what there is and waits until all of it is in tables. Fails with what keeps the flush from
+    /// it.
+    pub(crate) async fn flush_all(&self) -> Result<()> {
+        let taken = self
+            .changed
+            .wait(|| {
+                if let Some(error) = self.health.failure() {
+                    return Some(Err(error));
+                }
+                self.applier.lock().take().map(Ok)
+            })
+            .await;
+        let mut applier = taken?;
+        applier.freeze(self);
+        *self.applier.lock() = Some(applier);
+        self.changed.notify();
+        self.changed
+            .wait(|| {
+                if self.frozen.lock().is_empty() {
+                    return Some(Ok(()));
+                }
+                if let Some(error) = self.counters.background_error() {
+                    return Some(Err(error));
+                }
+                self.health.failure().map(Err)
+            })
+            .await
+    }
+
+    async fn write_level0(&self, memtable: &Arc<Memtable>) -> Result<Edit> {
+        let ranges = memtable.range_deletes();
+        let mut outputs = Outputs::new(self, Purpose::Flush(Arc::clone(memtable)), 0);
+        let mut retain = Retain::for_flush(self.snapshot_seqs(), Arc::clone(&ranges));
+        let mut cursor = memtable.sort();
+        let mut position = cursor.seek(None)?;
+        while position == Position::Record {
+            let record = cursor.record();
+            if let Some(kept) = retain.keep(record) {
+                outputs.add(kept).await?;
+            }
+            position = cursor.step()?;
+        }
+        outputs.finish(&retain.range_deletes()).await
+    }
+
+    async fn sync_log(&self, position: u64) -> Result<()> {
+        let epoch = self.commit.lock().epoch;
+        let settled = self.settle(Ticket { position, epoch }, Durability::Synced).await;
+        if let Err(error) = &settled {
+            self.repair(error, epoch);
+        }
+        settled
+    }
+
+    /// Commits the manifest, then lets readers see the table in place of the memtable.
+    async fn install_flush(&self, frozen: &Frozen, edit: Edit) -> Result<Vec<Object>> {
+        let opened = self.open_added(&edit).await?;
+        let mut manifest = self.manifest.lock().await;
+        let mut next = manifest.clone();
+        let applied = next.levels.apply(&edit)?;
+        next.levels = applied.levels;
+        next.next_id = self.next_id.load(Relaxed);
+        next.seq = frozen.seq;
+        next.set_applied(frozen.index, frozen.time_ms);
+        next.machine = frozen.machine.clone();
+        next.log_start = self.log_start_after(frozen.position);
+        self.note_watermark(&mut next);
+        self.storage.commit(next.encode().into()).await?;
+        let levels = Arc::new(next.levels.clone());
+        let first_segment = next.log_start;
+        *manifest = next;
+        drop(manifest);
+
+        self.change_view(|view| {
+            view.frozen.retain(|memtable| memtable.id != frozen.memtable.id);
+            view.levels = levels;
+            opened.add_to(view);
+        });
+        self.frozen.lock().pop_front();
+        self.retire(&frozen.memtable);
+        self.pressure_changed();
+        self.changed.notify();
+        self.compaction_wanted.notify();
+        Ok(self.drop_segments_before(first_segment))
+    }
+
+    /// What the hash table and the list of range deletes must forget once the memtable is a table.
+    fn retire(&self, memtable: &Arc<Memtable>) {
+        if memtable.has_large() {
+            memtable.for_each_large(|addr, record| self.memory.forget_if(hash_key(record.key), addr));
+        }
+        let ranges = memtable.range_deletes();
+        if !ranges.is_empty() {
+            // From here on nothing in memory says that these records are hidden.
+            self.memory.sweep(|key, seq| ranges.covering_seq(key, u64::MAX) > seq);
+            let view = self.view();
+            let rest = view.memtables().map(|memtable| memtable.range_deletes());
+            self.unflushed_ranges.replace(ranges.newest(), rest);
+        }
+    }
+
+    /// The first segment that holds anything behind `position`.
+    fn log_start_after(&self, position: u64) -> u64 {
+        let commit = self.commit.lock();
+        if self.flush_without_log.load(SeqCst) {
+            // The repair opens a new segment next; nothing of this one is needed.
+            return commit.log.segment() + 1;
+        }
+        let holding = commit.segments.iter().rev().find(|&&(_, start)| start <= position);
+        holding.map_or(commit.log.segment(), |&(segment, _)| segment)
+    }
+
+    fn drop_segments_before(&self, first: u64) -> Vec<Object> {
+        let mut commit = self.commit.lock();
+        let mut dropped = Vec::new();
+        while let Some(&(segment, _)) = commit.segments.front()
+            && segment < first
+            && segment < commit.log.segment()
+        {
+            commit.segments.pop_front();
+            dropped.push(Object::Segment(segment));
+        }
+        dropped
+    }
+}

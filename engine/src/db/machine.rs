@@ -1,0 +1,81 @@
+//! What an entry of the log does, for entries that are not plain batches.
+//!
+//! The store logs, settles and orders entries; a machine says what one does to the state. It runs at
+//! apply, in log order, on every replica and again on replay, so it must be a function of the state, the
+//! entry's time and the entry's seed, and of nothing else.
+
+use bytes::Bytes;
+
+use super::changes::Changes;
+use crate::storage::{MaybeSend, MaybeSync};
+use crate::{Error, Result, Runtime, Storage};
+
+/// An entry of the log, as a machine sees it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its index in the range's log.
+    pub index: u64,
+    /// Its time, in milliseconds since the Unix epoch.
+    pub time_ms: u64,
+    /// Its randomness.
+    pub seed: u64,
+    /// What was submitted. The first byte is not that of a batch (1).
+    pub payload: Bytes,
+}
+
+/// Interprets entries. See the module.
+pub trait Machine: MaybeSend + MaybeSync + 'static {
+    /// What the submitter hears.
+    type Reply: MaybeSend + 'static;
+
+    /// Carries an entry out: reads through `changes`, writes into it. Called again from the start if it is
+    /// interrupted, so it must touch nothing but `changes`. An error is one of storage and stops the store.
+    fn apply<S: Storage, R: Runtime>(
+        &self,
+        entry: &Entry,
+        changes: &mut Changes<'_, S, R, Self>,
+    ) -> impl Future<Output = Result<Self::Reply>> + MaybeSend
+    where
+        Self: Sized;
+
+    /// Called once the changes of an entry have taken effect, before anything else is applied.
+    fn applied(&self, summary: i64) {
+        let _ = summary;
+    }
+
+    /// What the machine must find again after a restart, as of the last entry applied.
+    fn save(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Takes back what [`Machine::save`] gave. Entries since are applied again.
+    fn restore(&self, saved: &[u8]) -> Result<()> {
+        let _ = saved;
+        Ok(())
+    }
+
+    /// Whether compaction may drop what has expired by the host's clock. A machine that counts its keys
+    /// removes them itself.
+    fn expires_in_compaction(&self) -> bool {
+        true
+    }
+}
+
+/// The machine of a store that takes only batches.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BatchesOnly;
+
+impl Machine for BatchesOnly {
+    type Reply = ();
+
+    async fn apply<S: Storage, R: Runtime>(
+        &self,
+        entry: &Entry,
+        _changes: &mut Changes<'_, S, R, Self>,
+    ) -> Result<()> {
+        Err(Error::corrupt(
+            "applying an entry",
+            format!("entry {} is not a batch: this store was written by a node", entry.index),
+        ))
+    }
+}

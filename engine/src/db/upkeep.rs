@@ -1,0 +1,104 @@
+//! Short periodic duties and the change of log segments.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+use super::commit::Ticket;
+use super::core::Core;
+use super::machine::Machine;
+use super::options::Sync;
+use crate::log::{Beginning, Log};
+use crate::storage::Durability;
+use crate::{Object, Result, Runtime, Storage, Work};
+
+/// How much can be lost with the power under [`Sync::EverySecond`].
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+
+impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
+    /// The task that syncs the log each second.
+    pub(crate) async fn sync_forever(self: Arc<Self>) {
+        if self.options.sync != Sync::EverySecond {
+            return;
+        }
+        loop {
+            self.nap(SYNC_EVERY).await;
+            if self.stopping.load(SeqCst) {
+                return;
+            }
+            if let Err(error) = self.sync_all().await {
+                tracing::warn!(%error, "the log could not be synced");
+            }
+        }
+    }
+
+    /// Syncs everything that has been appended so far.
+    pub(crate) async fn sync_all(&self) -> Result<()> {
+        let ticket = {
+            let commit = self.commit.lock();
+            if commit.log.is_held() || commit.log.synced_upto() >= commit.log.end() {
+                return Ok(());
+            }
+            Ticket { position: commit.log.end(), epoch: commit.epoch }
+        };
+        let synced = self.settle(ticket, Durability::Synced).await;
+        if let Err(error) = &synced {
+            self.repair(error, ticket.epoch);
+        }
+        synced
+    }
+
+    /// Starts a new segment in the background. The caller has set `rotating`.
+    pub(crate) fn rotate(&self) {
+        self.spawn(Work::Upkeep, |this| async move {
+            let epoch = this.commit.lock().epoch;
+            if let Err(error) = this.rotate_now(epoch).await {
+                tracing::warn!(%error, "the log could not change its segment");
+                this.repair(&error, epoch);
+            }
+            this.commit.lock().rotating = false;
+            this.changed.notify();
+        });
+    }
+
+    async fn rotate_now(&self, epoch: u64) -> Result<()> {
+        let segment = self.new_id();
+        let writer = self.storage.create(Object::Segment(segment)).await?;
+        let (last, old_synced) = {
+            let mut commit = self.commit.lock();
+            if commit.epoch != epoch {
+                // A repair has begun a segment of its own meanwhile.
+                drop(commit);
+                return self.storage.remove(vec![Object::Segment(segment)]).await;
+            }
+            let start = commit.log.end();
+            let next = Log::begin(
+                writer,
+                Beginning {
+                    segment,
+                    start,
+                    base_time_ms: commit.last_time_ms,
+                    store: self.store_id,
+                    synced_upto: commit.log.synced_upto(),
+                },
+            )?;
+            let old = std::mem::replace(&mut commit.log, next);
+            commit.segments.push_back((segment, start));
+            let settled = old.settle(start, Durability::Synced);
+            commit.previous = Some(old);
+            (start, settled)
+        };
+        old_synced.await?;
+        let header = {
+            let mut commit = self.commit.lock();
+            commit.log.note_synced(last);
+            commit.previous = None;
+            commit.log.settle(commit.log.start() + crate::log::HEADER_BYTES as u64, Durability::Synced)
+        };
+        self.changed.notify();
+        header.await?;
+        self.commit.lock().log.release()?;
+        self.changed.notify();
+        Ok(())
+    }
+}

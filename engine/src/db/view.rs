@@ -1,0 +1,59 @@
+//! What a read reads: the memtables and the tables as they were at one moment.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use crate::Storage;
+use crate::lsm::levels::Levels;
+use crate::lsm::memtable::Memtable;
+use crate::lsm::sstable::Table;
+use crate::lsm::values::ValuesReader;
+use crate::record::RangeDelete;
+
+/// Deterministic, and fast on the small integers that identify objects.
+pub(crate) type IdMap<T> = HashMap<u64, T, foldhash::fast::FixedState>;
+
+/// One consistent set of everything that holds records. Immutable; a change makes a new one.
+pub(crate) struct View<S: Storage> {
+    /// Counts the views of a store, so that a long walk notices that its own is old.
+    pub generation: u64,
+    /// Being written to.
+    pub active: Arc<Memtable>,
+    /// Being flushed, the newest first.
+    pub frozen: Vec<Arc<Memtable>>,
+    pub levels: Arc<Levels>,
+    /// Every table of `levels`, open.
+    pub tables: Arc<IdMap<Table<S::Reader>>>,
+    /// Every file of large values of `levels`, open.
+    pub values: Arc<IdMap<ValuesReader<S::Reader>>>,
+}
+
+impl<S: Storage> Clone for View<S> {
+    fn clone(&self) -> Self {
+        Self {
+            generation: self.generation,
+            active: Arc::clone(&self.active),
+            frozen: self.frozen.clone(),
+            levels: Arc::clone(&self.levels),
+            tables: Arc::clone(&self.tables),
+            values: Arc::clone(&self.values),
+        }
+    }
+}
+
+impl<S: Storage> View<S> {
+    /// The memtables, the newest first.
+    pub(crate) fn memtables(&self) -> impl Iterator<Item = &Arc<Memtable>> {
+        std::iter::once(&self.active).chain(&self.frozen)
+    }
+
+    /// Every range delete that any of its tables holds.
+    pub(crate) fn table_range_deletes(&self) -> impl Iterator<Item = &RangeDelete> {
+        self.levels
+            .all()
+            .filter(|(_, meta)| meta.range_deletes > 0)
+            .filter_map(|(_, meta)| self.tables.get(&meta.id))
+            .flat_map(|table| table.range_deletes())
+    }
+}

@@ -1,0 +1,99 @@
+//! What a settled append costs beside the bare system calls: `settle_cost [DIRECTORY]`.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use trilith::Durability::{self, Synced, Written};
+use trilith::{Object, Result, Storage, Writer};
+use trilith_server::{FileStorage, block_on};
+
+const RECORD: [u8; 150] = [7; 150];
+const WRITES: u32 = 300_000;
+const SYNCS: u32 = 1500;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let directory = match std::env::args_os().nth(1) {
+        Some(directory) => PathBuf::from(directory),
+        None => std::env::temp_dir(),
+    };
+    let directory = directory.join("trilith-settle-cost");
+    std::fs::create_dir_all(&directory)?;
+    let storage = FileStorage::new(directory.join("store"));
+    block_on(storage.load())?;
+    for _ in 0..3 {
+        let bare = bare(&directory, WRITES, false)?;
+        let ours = settled(&storage, Written, 1, WRITES)?;
+        println!(
+            "written: bare {bare:.0} ns, settled {ours:.0} ns, x{:.3}",
+            ours / bare
+        );
+    }
+    let bare = bare(&directory, SYNCS, true)?;
+    println!("synced: bare {:.0} us", bare / 1000.0);
+    for threads in [1, 4] {
+        let ours = settled(&storage, Synced, threads, SYNCS)?;
+        println!("synced: {threads} threads {:.0} us a record", ours / 1000.0);
+    }
+    drop(storage);
+    std::fs::remove_dir_all(&directory)?;
+    Ok(())
+}
+
+/// Nanoseconds a record, with nothing but system calls.
+fn bare(directory: &Path, records: u32, syncs: bool) -> Result<f64, std::io::Error> {
+    let path = directory.join("bare");
+    let file = File::create(&path)?;
+    let start = Instant::now();
+    for n in 0..u64::from(records) {
+        write_at(&file, &RECORD, n * RECORD.len() as u64)?;
+        if syncs {
+            file.sync_data()?;
+        }
+    }
+    let took = start.elapsed();
+    std::fs::remove_file(path)?;
+    Ok(took.as_nanos() as f64 / f64::from(records))
+}
+
+#[cfg(unix)]
+fn write_at(file: &File, bytes: &[u8], offset: u64) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn write_at(file: &File, bytes: &[u8], offset: u64) -> std::io::Result<()> {
+    std::os::windows::fs::FileExt::seek_write(file, bytes, offset).map(drop)
+}
+
+/// Nanoseconds a record, all threads together.
+fn settled(storage: &FileStorage, to: Durability, threads: u32, records: u32) -> Result<f64> {
+    let writer = block_on(storage.create(Object::Segment(1)))?;
+    let writer = Arc::new(Mutex::new(writer));
+    let start = Instant::now();
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|_| scope.spawn(|| settle_many(&writer, to, records / threads)))
+            .collect();
+        let joined = workers.into_iter().map(|worker| worker.join());
+        joined
+            .map(|outcome| outcome.expect("it does not panic"))
+            .collect::<Result<()>>()
+    })?;
+    Ok(start.elapsed().as_nanos() as f64 / f64::from(records))
+}
+
+fn settle_many(writer: &Mutex<impl Writer>, to: Durability, records: u32) -> Result<()> {
+    for _ in 0..records {
+        let settle = {
+            let mut writer = writer.lock();
+            let end = writer.append(&RECORD)?;
+            writer.settle(end, to)
+        };
+        block_on(settle)?;
+    }
+    Ok(())
+}

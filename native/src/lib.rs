@@ -1,0 +1,14 @@
+//! Trilith natively: a store in a directory of files, tasks on named threads, and (with the feature
+//! `server`, on by default) the server that speaks to Redis clients.
+//!
+//! Without default features this is the embedded store, and pulls in no async runtime.
+
+pub mod blocking;
+pub mod files;
+pub mod runtime;
+mod sys;
+mod workers;
+
+pub use blocking::block_on;
+pub use files::FileStorage;
+pub use runtime::NativeRuntime;

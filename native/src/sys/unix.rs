@@ -1,0 +1,48 @@
+//! Files on Unix.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::buffer::spare_capacity;
+use rustix::fs::OFlags;
+
+/// Opens an existing file; a symbolic link is refused.
+pub(crate) fn open(path: &Path, to_write: bool) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(to_write)
+        .custom_flags(OFlags::NOFOLLOW.bits() as i32)
+        .open(path)
+}
+
+pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    file.write_all_at(bytes, offset)
+}
+
+/// Exactly `len` bytes, or `UnexpectedEof`.
+pub(crate) fn read_exact_at(file: &File, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(len);
+    while bytes.len() < len {
+        let at = offset + bytes.len() as u64;
+        match rustix::io::pread(file, spare_capacity(&mut bytes), at) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    bytes.truncate(len);
+    Ok(bytes)
+}
+
+/// Makes the names in a directory survive a power loss.
+pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Bytes free to this process on the file system that holds `path`.
+pub(crate) fn room(path: &Path) -> io::Result<Option<u64>> {
+    let status = rustix::fs::statvfs(path)?;
+    Ok(Some(status.f_bavail.saturating_mul(status.f_frsize)))
+}
