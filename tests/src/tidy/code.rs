@@ -29,7 +29,7 @@ fn test_items(text: &str) -> Vec<Range<usize>> {
     let mut at = 0;
     while at < lines.len() {
         let line = lines[at];
-        if line.trim_start() != "#[cfg(test)]" {
+        if !is_for_tests(line) {
             at += 1;
             continue;
         }
@@ -51,6 +51,12 @@ fn test_items(text: &str) -> Vec<Range<usize>> {
         at = last + 1;
     }
     items
+}
+
+/// Whether `line` is an attribute that leaves the item under it to tests.
+fn is_for_tests(line: &str) -> bool {
+    let line = line.trim_start();
+    line == "#[cfg(test)]" || line.starts_with("#[cfg(all(test, ")
 }
 
 /// The modules that are compiled for tests only, as paths without `.rs`: those declared under
@@ -225,7 +231,8 @@ fn what_ships_does_not_unwrap() {
     assert_eq!(panics(&[made_up("engine/src/a.rs", text)]).len(), 1);
     for tested in [
         format!("/// x.unwrap()\n#[cfg(test)]\nmod tests {{\n{text}}}\n"),
-        "    #[cfg(test)]\n    #[inline]\n    fn a() {\n        b().unwrap();\n    }\n".into(),
+        "    #[cfg(all(test, unix))]\n    #[inline]\n    fn a() {\n        b().unwrap();\n    }\n"
+            .into(),
     ] {
         assert_eq!(
             panics(&[made_up("engine/src/a.rs", &tested)]),
