@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
@@ -71,29 +70,32 @@ fn write_at(file: &File, bytes: &[u8], offset: u64) -> std::io::Result<()> {
 
 /// Nanoseconds a record, all threads together.
 fn settled(storage: &FileStorage, to: Durability, threads: u32, records: u32) -> Result<f64> {
-    let writer = block_on(storage.create(Object::Segment(1)))?;
-    let writer = Arc::new(Mutex::new(writer));
+    let mut writer = block_on(storage.create(Object::Segment(1)))?;
     let start = Instant::now();
-    thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads)
-            .map(|_| scope.spawn(|| settle_many(&writer, to, records / threads)))
-            .collect();
-        let joined = workers.into_iter().map(|worker| worker.join());
-        joined
-            .map(|outcome| outcome.expect("it does not panic"))
-            .collect::<Result<()>>()
-    })?;
+    if threads == 1 {
+        for _ in 0..records {
+            block_on(append(&mut writer, to)?)?;
+        }
+    } else {
+        let writer = Mutex::new(writer);
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    for _ in 0..records / threads {
+                        let settle = append(&mut *writer.lock(), to).expect("it appends");
+                        block_on(settle).expect("it settles");
+                    }
+                });
+            }
+        });
+    }
     Ok(start.elapsed().as_nanos() as f64 / f64::from(records))
 }
 
-fn settle_many(writer: &Mutex<impl Writer>, to: Durability, records: u32) -> Result<()> {
-    for _ in 0..records {
-        let settle = {
-            let mut writer = writer.lock();
-            let end = writer.append(&RECORD)?;
-            writer.settle(end, to)
-        };
-        block_on(settle)?;
-    }
-    Ok(())
+fn append<W: Writer>(
+    writer: &mut W,
+    to: Durability,
+) -> Result<impl Future<Output = Result<()>> + use<W>> {
+    let end = writer.append(&RECORD)?;
+    Ok(writer.settle(end, to))
 }

@@ -13,11 +13,11 @@ mod replay;
 mod segment;
 
 use crate::storage::{Durability, MaybeSend, Writer};
-use crate::{Object, Result};
+use crate::{Error, ErrorKind, Object, Result};
 
 pub use record::{LogKind, LogRecord};
 pub use replay::Cut;
-pub(crate) use replay::{Expected, Replayed, SegmentEnd, SegmentReader};
+pub(crate) use replay::{Expected, Replayed, SegmentEnd, SegmentReader, is_unbegun};
 pub(crate) use segment::HEADER_BYTES;
 use segment::SegmentHeader;
 
@@ -26,7 +26,8 @@ pub(crate) const PAYLOAD_BYTES_MAX: usize = record::BODY_BYTES_MAX - 64;
 
 /// The segment that is being appended to.
 pub(crate) struct Log<W> {
-    writer: W,
+    /// `None` while the log is being replayed.
+    writer: Option<W>,
     segment: u64,
     /// Position of the segment's first byte.
     start: u64,
@@ -52,6 +53,20 @@ pub(crate) struct Beginning {
 }
 
 impl<W: Writer> Log<W> {
+    /// Stands in while the log is being replayed: nothing can be appended.
+    pub(crate) fn unopened(segment: u64) -> Self {
+        Self {
+            writer: None,
+            segment,
+            start: 0,
+            bytes: 0,
+            base_time_ms: 0,
+            synced_upto: 0,
+            held: true,
+            buffer: Vec::new(),
+        }
+    }
+
     /// Begins a segment in a fresh object. Records that are appended are held back until
     /// [`Self::release`]: first the header must be synced, so that a missing header means that nothing
     /// was promised, and first the segment before must be synced, so that only the last has a tail.
@@ -64,7 +79,7 @@ impl<W: Writer> Log<W> {
         };
         let bytes = writer.append(&header.encode())?;
         Ok(Self {
-            writer,
+            writer: Some(writer),
             segment: beginning.segment,
             start: beginning.start,
             bytes,
@@ -85,7 +100,7 @@ impl<W: Writer> Log<W> {
         self.held = false;
         let held = std::mem::take(&mut self.buffer);
         if !held.is_empty() {
-            self.writer.append(&held)?;
+            self.writer()?.append(&held)?;
         }
         Ok(())
     }
@@ -93,7 +108,7 @@ impl<W: Writer> Log<W> {
     /// Goes on behind the sound part of a segment that was replayed.
     pub(crate) fn resume(writer: W, segment: u64, end: &SegmentEnd) -> Self {
         Self {
-            writer,
+            writer: Some(writer),
             segment,
             start: end.position - end.bytes,
             bytes: end.bytes,
@@ -106,7 +121,7 @@ impl<W: Writer> Log<W> {
 
     /// Goes on with another writer of the same segment, which has cut it at `bytes`.
     pub(crate) fn cut_back(&mut self, writer: W, bytes: u64) {
-        self.writer = writer;
+        self.writer = Some(writer);
         self.bytes = bytes;
         self.synced_upto = self.synced_upto.min(self.end());
     }
@@ -126,8 +141,8 @@ impl<W: Writer> Log<W> {
             self.bytes += (self.buffer.len() - before) as u64;
             return Ok(self.end());
         }
-        self.bytes = self
-            .writer
+        let writer = self.writer.as_mut().ok_or_else(|| unopened(self.segment))?;
+        self.bytes = writer
             .append(&self.buffer)
             .map_err(|error| error.on(Object::Segment(self.segment)))?;
         // A rare huge record must not pin its memory.
@@ -143,7 +158,16 @@ impl<W: Writer> Log<W> {
         position: u64,
         to: Durability,
     ) -> impl Future<Output = Result<()>> + MaybeSend + use<W> {
-        self.writer.settle(position.saturating_sub(self.start), to)
+        let settled = self
+            .writer
+            .as_ref()
+            .ok_or_else(|| unopened(self.segment))
+            .map(|writer| writer.settle(position.saturating_sub(self.start), to));
+        async move { settled?.await }
+    }
+
+    fn writer(&mut self) -> Result<&mut W> {
+        self.writer.as_mut().ok_or_else(|| unopened(self.segment))
     }
 
     /// Takes note of a successful sync. Later records carry it as their watermark.
@@ -175,4 +199,9 @@ impl<W: Writer> Log<W> {
     pub(crate) fn synced_upto(&self) -> u64 {
         self.synced_upto
     }
+}
+
+fn unopened(segment: u64) -> Error {
+    Error::new(ErrorKind::Closed, "appending to the log", "it is still being replayed")
+        .on(Object::Segment(segment))
 }

@@ -33,8 +33,10 @@ pub(crate) struct Expected {
     pub store: u128,
     /// Position of the segment's first byte, where the segment before told it.
     pub start: Option<u64>,
-    /// Bytes of log known to be durable: damage below is corruption.
+    /// Position up to which the log is known to be durable: damage below is corruption.
     pub synced_upto: u64,
+    /// The same, as an offset in this segment.
+    pub synced_offset: u64,
     /// Whether a tail is allowed here.
     pub last: bool,
 }
@@ -64,6 +66,21 @@ pub(crate) struct SegmentEnd {
     /// The highest watermark that was met.
     pub synced_upto: u64,
     pub cut: Option<Cut>,
+}
+
+/// Whether a segment was created and nothing of it, header included, was ever promised to anyone. Such a
+/// segment is no successor: the one before it may still have a tail.
+pub(crate) async fn is_unbegun<R: Reader>(reader: &R, segment: u64, store: u128) -> Result<bool> {
+    let len = reader.len().min(READ_BYTES);
+    let bytes = match len {
+        0 => return Ok(true),
+        len => reader.read_at(0, len as u32).await?,
+    };
+    if SegmentHeader::decode(&bytes, segment, store)?.is_some() {
+        return Ok(false);
+    }
+    let behind = bytes.get(HEADER_BYTES..).unwrap_or_default();
+    Ok(behind.iter().all(|&byte| byte == 0))
 }
 
 /// Walks the records of one segment.
@@ -101,7 +118,11 @@ impl<R: Reader> SegmentReader<R> {
             end: None,
         };
         match header {
-            Some(header) => this.check_start(header.start)?,
+            Some(header) => {
+                this.check_start(header.start)?;
+                let synced = header.start + expected.synced_offset;
+                this.synced_upto = this.synced_upto.max(synced);
+            }
             None => this.end_without_header().await?,
         }
         Ok(this)
@@ -119,7 +140,7 @@ impl<R: Reader> SegmentReader<R> {
 
     /// The header is synced before any record is promised, so without one there must be nothing else.
     async fn end_without_header(&mut self) -> Result<()> {
-        let durable = self.expected.synced_upto > self.header.start;
+        let durable = self.expected.synced_upto > self.header.start || self.expected.synced_offset > 0;
         if !self.expected.last || durable || !self.is_blank_from(HEADER_BYTES as u64).await? {
             return Err(self.corrupt(0, "the header is damaged".into()));
         }

@@ -423,6 +423,7 @@ fn load_bytes(words: &[AtomicU64], len: usize, out: &mut Vec<u8>) {
     out.reserve_exact(len);
     let start = out.len();
     let (whole, rest) = (len / 8, len % 8);
+    let load = |i: usize| words[i].load(Ordering::Relaxed);
     // SAFETY: `len` bytes behind `start` are reserved, and all of them are written before the length
     // is set: eight by each whole word, `rest` by the last.
     unsafe {
@@ -431,9 +432,14 @@ fn load_bytes(words: &[AtomicU64], len: usize, out: &mut Vec<u8>) {
             let word = word.load(Ordering::Relaxed);
             to.add(i * 8).cast::<u64>().write_unaligned(word);
         }
-        if rest != 0 {
-            let word = words[whole].load(Ordering::Relaxed).to_ne_bytes();
-            std::ptr::copy_nonoverlapping(word.as_ptr(), to.add(whole * 8), rest);
+        if rest != 0 && whole != 0 {
+            // The last eight bytes lie across two words: one store, where a copy would be a call.
+            let (low, high) = (u64::from_le(load(whole - 1)), u64::from_le(load(whole)));
+            let word = low >> (8 * rest) | high << (64 - 8 * rest);
+            to.add(len - 8).cast::<u64>().write_unaligned(word.to_le());
+        } else if rest != 0 {
+            let word = load(0).to_ne_bytes();
+            std::ptr::copy_nonoverlapping(word.as_ptr(), to, rest);
         }
         out.set_len(start + len);
     }

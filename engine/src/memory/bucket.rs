@@ -203,7 +203,7 @@ impl Patience {
     #[cold]
     pub(super) fn wait(&mut self) {
         self.0 += 1;
-        if self.0 % 64 == 0 {
+        if self.0.is_multiple_of(64) {
             std::thread::yield_now();
         } else {
             std::hint::spin_loop();

@@ -6,7 +6,7 @@
 use std::sync::atomic::{Ordering, fence};
 
 use super::arena::Header;
-use super::bucket::{Bucket, Meta, Patience, Slot};
+use super::bucket::{Bucket, Meta, Patience};
 use super::table::tag;
 use super::{Addr, Memory};
 use crate::record::Kind;
@@ -42,58 +42,107 @@ impl Memory {
     #[inline]
     pub fn probe(&self, hash: u64, key: &[u8], seq_max: u64, value: &mut Vec<u8>) -> Probe {
         let start = value.len();
-        let mut patience = Patience::default();
-        loop {
-            let index = self.table.home(hash);
-            let home = self.table.bucket(index);
-            let meta = home.meta(Ordering::Acquire);
-            if !meta.is_locked() {
-                if let Some(probe) = self.attempt(hash, key, seq_max, value, (index, home, meta)) {
-                    return probe;
-                }
-                value.truncate(start);
-            }
-            patience.wait();
+        match self.attempt(hash, key, seq_max, value) {
+            Some(probe) => probe,
+            None => self.attempt_again(hash, key, seq_max, value, start),
         }
     }
 
-    /// `None` if a writer came between.
-    #[inline]
-    fn attempt(
+    #[cold]
+    fn attempt_again(
         &self,
         hash: u64,
         key: &[u8],
         seq_max: u64,
         value: &mut Vec<u8>,
-        (index, home, meta): (usize, &Bucket, Meta),
-    ) -> Option<Probe> {
-        let tag = tag(hash);
-        let mut bucket = home;
-        let mut distance = 0;
+        start: usize,
+    ) -> Probe {
+        let mut patience = Patience::default();
         loop {
-            let mut bits = bucket.matches(tag);
-            while bits != 0 {
-                let i = bits.trailing_zeros() as usize;
-                bits &= bits - 1;
-                let slot = bucket.slot(i);
-                let Some(addr) = slot.addr() else { continue };
-                self.prefetch_record(addr);
-                fence(Ordering::Acquire);
-                let header = self.arena.header(addr);
-                if self.arena.has_key(addr, header, key) {
-                    let probe = self.hit(addr, header, seq_max, value)?;
-                    fence(Ordering::Acquire);
-                    return settle(probe, (home, meta), (bucket, i, slot));
-                }
+            patience.wait();
+            value.truncate(start);
+            if let Some(probe) = self.attempt(hash, key, seq_max, value) {
+                return probe;
             }
-            if distance >= self.reach(meta) {
-                break;
-            }
-            distance += 1;
-            bucket = self.table.bucket(self.table.after(index, distance));
         }
-        fence(Ordering::Acquire);
-        (home.meta(Ordering::Relaxed) == meta).then_some(Probe::Missing)
+    }
+
+    /// `None` if a writer came between.
+    #[inline]
+    fn attempt(&self, hash: u64, key: &[u8], seq_max: u64, value: &mut Vec<u8>) -> Option<Probe> {
+        let index = self.table.home(hash);
+        let home = self.table.bucket(index);
+        let meta = home.meta(Ordering::Acquire);
+        if meta.is_locked() {
+            return None;
+        }
+        let sought = Sought {
+            tag: tag(hash),
+            key,
+            seq_max,
+        };
+        let found = match self.look_in(home, &sought, value) {
+            Look::Absent if meta.reach() != Some(0) => {
+                self.look_beyond(index, meta, &sought, value)
+            }
+            look => look,
+        };
+        let probe = match found {
+            Look::Found(probe) => probe,
+            Look::Absent => {
+                fence(Ordering::Acquire);
+                Probe::Missing
+            }
+            Look::Torn => return None,
+        };
+        (home.meta(Ordering::Relaxed) == meta).then_some(probe)
+    }
+
+    /// Most keys lie in their home bucket.
+    #[inline(never)]
+    fn look_beyond(
+        &self,
+        index: usize,
+        meta: Meta,
+        sought: &Sought<'_>,
+        value: &mut Vec<u8>,
+    ) -> Look {
+        for distance in 1..=self.reach(meta) {
+            let bucket = self.table.bucket(self.table.after(index, distance));
+            match self.look_in(bucket, sought, value) {
+                Look::Absent => (),
+                look => return look,
+            }
+        }
+        Look::Absent
+    }
+
+    /// After anything but `Absent` an acquire fence has been passed.
+    #[inline(always)]
+    fn look_in(&self, bucket: &Bucket, sought: &Sought<'_>, value: &mut Vec<u8>) -> Look {
+        let mut bits = bucket.matches(sought.tag);
+        while bits != 0 {
+            let i = bits.trailing_zeros() as usize;
+            bits &= bits - 1;
+            let slot = bucket.slot(i);
+            let Some(addr) = slot.addr() else { continue };
+            self.prefetch_record(addr);
+            fence(Ordering::Acquire);
+            let header = self.arena.header(addr);
+            if !self.arena.has_key(addr, header, sought.key) {
+                continue;
+            }
+            let probe = self.hit(addr, header, sought.seq_max, value);
+            fence(Ordering::Acquire);
+            let (Some(probe), true) = (probe, bucket.slot(i).same_place(slot)) else {
+                return Look::Torn;
+            };
+            if !slot.is_referenced() {
+                bucket.reference(i, slot);
+            }
+            return Look::Found(probe);
+        }
+        Look::Absent
     }
 
     #[inline]
@@ -169,20 +218,18 @@ impl Memory {
     }
 }
 
-/// The answer, if the slot that led to it was this key's all along.
-#[inline]
-fn settle(
-    probe: Probe,
-    (home, meta): (&Bucket, Meta),
-    (bucket, i, slot): (&Bucket, usize, Slot),
-) -> Option<Probe> {
-    if home.meta(Ordering::Relaxed) != meta || !bucket.slot(i).same_place(slot) {
-        return None;
-    }
-    if !slot.is_referenced() {
-        bucket.reference(i, slot);
-    }
-    Some(probe)
+struct Sought<'a> {
+    tag: u16,
+    key: &'a [u8],
+    seq_max: u64,
+}
+
+/// What one bucket had, if the home bucket's version says that it was so.
+enum Look {
+    Found(Probe),
+    /// A match that turned into something else under the reader's eyes.
+    Torn,
+    Absent,
 }
 
 /// Asks for a cache line early. Any address may be given.

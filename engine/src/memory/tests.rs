@@ -176,6 +176,52 @@ fn released_records_stay_until_room_is_needed_and_read_ones_longer() {
 }
 
 #[test]
+fn a_record_kept_once_goes_the_next_time_unless_it_is_read_again() {
+    let memory = small();
+    let mut seq = 0;
+    // Two rounds through the whole arena, in sets of a chunk or so.
+    let mut flood = |keys: std::ops::Range<u64>| {
+        let mut set = memory.chunk_set();
+        for (i, key) in keys.enumerate() {
+            if i % 1000 == 999 {
+                set = memory.chunk_set();
+            }
+            seq += 1;
+            apply(&memory, &mut set, &put(&key.to_be_bytes(), seq, &[7; 100]));
+        }
+    };
+    flood(0..3_000);
+    assert_eq!(
+        (0..3_000u64)
+            .filter(|i| get(&memory, &i.to_be_bytes()).is_some())
+            .count(),
+        3_000
+    );
+    flood(10_000..60_000);
+    // Half of each chunk has its second turn, but no third.
+    let kept = memory.stats().kept;
+    assert!((1_000..=3_000).contains(&kept), "{kept}");
+}
+
+#[test]
+fn a_fill_that_evicts_a_newer_version_of_its_own_key_is_refused() {
+    let memory = small();
+    let mut set = memory.chunk_set();
+    apply(&memory, &mut set, &put(b"k", 10, b"new"));
+    let mut i = 0u64;
+    while memory.stats().free_chunks > 1 {
+        i += 1;
+        apply(&memory, &mut set, &put(&i.to_be_bytes(), 1, &[7; 100]));
+    }
+    drop(set);
+    let hash = hash_key(b"k");
+    for _ in 0..2 {
+        assert!(!memory.fill(hash, &put(b"k", 5, b"old"), 9));
+    }
+    assert_eq!(get(&memory, b"k"), None, "it was in the oldest chunk");
+}
+
+#[test]
 fn dirty_records_are_never_evicted_and_writes_end_where_memory_does() {
     let memory = small();
     for value_len in [0usize, 30, 1000] {

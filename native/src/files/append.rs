@@ -19,21 +19,14 @@ use trilith::{Durability, Error, ErrorKind, Object, Result, Writer};
 use super::directory::Directory;
 use super::failure::failure;
 use super::group_sync::GroupSync;
+use super::growth::Growth;
 use crate::sys;
 use crate::workers::Queue;
 
-const MIB: u64 = 1024 * 1024;
 /// A buffer this full goes to the page cache on append, so that one who never settles holds little.
-const BUFFER_FULL: usize = MIB as usize;
+const BUFFER_FULL: usize = 1 << 20;
 /// A buffer that one huge append has grown beyond this is let go.
-const BUFFER_KEPT: usize = 4 * MIB as usize;
-/// Write-back of tables starts each time so much has been written: their final sync is then no burst
-/// that the log's syncs have to wait behind.
-const WRITEBACK_EVERY: u64 = 8 * MIB;
-/// Segments grow ahead of their writes in steps that double between these. In space set aside a sync
-/// has no file size to commit to the journal, which takes a third off it.
-const STEP_MIN: u64 = 4 * MIB;
-const STEP_MAX: u64 = 64 * MIB;
+const BUFFER_KEPT: usize = 4 << 20;
 
 /// Appends to one object. See [`trilith::Writer`].
 pub struct FileWriter(Arc<AppendFile>);
@@ -88,12 +81,7 @@ struct Pending {
 struct Disk {
     /// The buffer that is not being appended to. Two take turns, so that nothing is allocated.
     spare: Vec<u8>,
-    grows_ahead: bool,
-    /// Space set aside up to here; for segments the length of the file.
-    allocated: u64,
-    step: u64,
-    /// Write-back has been started up to here.
-    kicked: u64,
+    growth: Growth,
 }
 
 #[derive(Default)]
@@ -122,14 +110,8 @@ impl AppendFile {
             folder,
             len,
         } = start;
-        let mut disk = Disk {
-            spare: Vec::new(),
-            grows_ahead: matches!(object, Object::Segment(_)),
-            allocated: len,
-            step: STEP_MIN,
-            kicked: len,
-        };
-        disk.reserve(&file, len + 1);
+        let is_log = matches!(object, Object::Segment(_));
+        let growth = Growth::new(&file, len, is_log);
         Self {
             id,
             object,
@@ -139,7 +121,10 @@ impl AppendFile {
                 bytes: Vec::new(),
                 end: len,
             }),
-            disk: Mutex::new(disk),
+            disk: Mutex::new(Disk {
+                spare: Vec::new(),
+                growth,
+            }),
             written: AtomicU64::new(len),
             group: GroupSync::new(len),
             is_name_synced: AtomicBool::new(len > 0),
@@ -202,7 +187,7 @@ impl AppendFile {
         std::mem::swap(&mut self.pending.lock().bytes, &mut disk.spare);
         let from = self.written.load(Ordering::Relaxed);
         let end = from + disk.spare.len() as u64;
-        disk.reserve(&self.file, end);
+        disk.growth.reserve(&self.file, end);
         let outcome = sys::write_all_at(&self.file, &disk.spare, from);
         disk.spare.clear();
         if disk.spare.capacity() > BUFFER_KEPT {
@@ -212,7 +197,7 @@ impl AppendFile {
             return Err(self.cut_back(disk, from, &error));
         }
         self.written.store(end, Ordering::Release);
-        disk.start_writeback(&self.file, end);
+        disk.growth.written(&self.file, end);
         Ok(())
     }
 
@@ -220,7 +205,7 @@ impl AppendFile {
     fn cut_back(&self, disk: &mut Disk, to: u64, error: &io::Error) -> Error {
         // Where the cut fails too, a prefix of the write stays behind; replay recognises it.
         if self.file.set_len(to).is_ok() {
-            disk.allocated = to;
+            disk.growth.cut(to);
         }
         let error = failure("writing", error).on(self.object.clone()).at(to);
         self.failures.lock().write = Some(error.clone());
@@ -278,7 +263,7 @@ impl AppendFile {
 
 impl Drop for AppendFile {
     fn drop(&mut self) {
-        let allocated = self.disk.get_mut().allocated;
+        let allocated = self.disk.get_mut().growth.allocated();
         let written = *self.written.get_mut();
         self.directory.writer_gone(&self.object, self.id, || {
             if allocated > written {
@@ -286,34 +271,6 @@ impl Drop for AppendFile {
                 let _ = self.file.set_len(written);
             }
         });
-    }
-}
-
-impl Disk {
-    /// Sets space aside so that the file can be written up to `end`.
-    fn reserve(&mut self, file: &File, end: u64) {
-        if !self.grows_ahead || end <= self.allocated {
-            return;
-        }
-        let len = self.step.max(end - self.allocated);
-        match sys::preallocate(file, self.allocated, len) {
-            Ok(()) => {
-                self.allocated += len;
-                self.step = (self.step * 2).min(STEP_MAX);
-            }
-            // Without it writes are slower and no less safe. If the disk is full, they will say so.
-            Err(error) => {
-                tracing::debug!(%error, "no space was set aside");
-                self.grows_ahead = false;
-            }
-        }
-    }
-
-    fn start_writeback(&mut self, file: &File, end: u64) {
-        if !self.grows_ahead && end - self.kicked >= WRITEBACK_EVERY {
-            sys::start_writeback(file, self.kicked, end - self.kicked);
-            self.kicked = end;
-        }
     }
 }
 
@@ -353,9 +310,12 @@ impl Future for Settle {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
+    use std::path::Path;
     use std::pin::pin;
+    use std::sync::mpsc;
     use std::task::Waker;
     use std::thread;
     use std::time::Duration;
@@ -365,11 +325,11 @@ mod tests {
     use crate::block_on;
     use crate::workers::Workers;
 
-    /// A writer on a device that fails in its own way.
-    fn writer_on(device: &str, syncs: &Workers) -> FileWriter {
+    /// A writer on a device that fails in its own way, or on a file.
+    fn writer_on(path: impl AsRef<Path>, syncs: &Workers) -> FileWriter {
         let start = Start {
             id: 1,
-            file: File::options().write(true).open(device).unwrap(),
+            file: File::options().write(true).open(path).unwrap(),
             object: Object::Archive("device".into()),
             folder: "/".into(),
             len: 0,
@@ -377,6 +337,31 @@ mod tests {
         let directory = Arc::new(Directory::new("/".into()));
         let file = AppendFile::new(start, directory, syncs.queue().clone());
         FileWriter::new(Arc::new(file))
+    }
+
+    #[test]
+    fn one_sync_serves_all_who_came_before_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let syncs = Workers::new("test", 1);
+        let mut writer = writer_on(file.path(), &syncs);
+        let (release, released) = mpsc::channel::<()>();
+        syncs.queue().submit(move || released.recv().unwrap());
+        let mut context = Context::from_waker(Waker::noop());
+        let mut waits = Vec::new();
+        for _ in 0..5 {
+            let end = writer.append(b"record").unwrap();
+            let mut wait = Box::pin(writer.settle(end, Synced));
+            assert!(wait.as_mut().poll(&mut context).is_pending());
+            waits.push(wait);
+        }
+        // Comes behind what the five have asked for. A second sync would have to come behind it.
+        let (done, is_done) = mpsc::channel();
+        syncs.queue().submit(move || done.send(()).unwrap());
+        release.send(()).unwrap();
+        is_done.recv().unwrap();
+        for wait in &mut waits {
+            assert!(wait.as_mut().poll(&mut context).is_ready());
+        }
     }
 
     #[test]

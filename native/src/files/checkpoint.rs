@@ -90,7 +90,8 @@ fn build(root: &Path, into: &Path, objects: &[(Object, u64)], meta: &Bytes) -> R
 
 fn bring(object: &Object, from: &Path, to: &Path, len: u64) -> Result<()> {
     let fail = |error: io::Error| failure(DOING, &error);
-    let source = sys::open(from, false).map_err(fail)?;
+    // Windows syncs only what is open for writing.
+    let source = sys::open(from, cfg!(windows)).map_err(fail)?;
     let there = source.metadata().map_err(fail)?.len();
     if there < len {
         let detail = format!("it has {there} bytes and should have {len}");

@@ -154,9 +154,11 @@ impl Directory {
         len: u64,
         syncs: Arc<Queue>,
     ) -> FileWriter {
-        let mut writers = self.writers.lock();
-        writers.last_id += 1;
-        let id = writers.last_id;
+        let id = {
+            let mut writers = self.writers.lock();
+            writers.last_id += 1;
+            writers.last_id
+        };
         let start = Start {
             id,
             file,
@@ -165,9 +167,8 @@ impl Directory {
             len,
         };
         let file = Arc::new(AppendFile::new(start, self.clone(), syncs));
-        writers
-            .by_object
-            .insert(object, (id, Arc::downgrade(&file)));
+        let entry = (id, Arc::downgrade(&file));
+        self.writers.lock().by_object.insert(object, entry);
         FileWriter::new(file)
     }
 

@@ -1,14 +1,15 @@
 //! A store in a directory of files.
 //!
-//! Writes go to the page cache on the thread that settles them: that is memory speed. What waits for
-//! the disk runs on the storage's own threads, unless the calling thread [may block](crate::blocking):
-//! then it waits itself. No worker of an async runtime ever waits for the disk here.
+//! Writes go to the page cache on the thread that settles them: that is memory speed, unless the kernel
+//! slows one who has long written faster than the disk takes it. What waits for the disk runs on the storage's own threads, unless the calling thread [may block](crate::blocking):
+//! then it waits itself.
 
 mod append;
 mod checkpoint;
 mod directory;
 mod failure;
 mod group_sync;
+mod growth;
 mod lock;
 mod names;
 mod read;

@@ -137,14 +137,10 @@ impl Disk {
 impl File {
     fn after_kill(&self, dice: &mut Option<Random>) -> Self {
         let mut live = self.live.clone();
-        let mut cut_tail = self.cut_tail.clone();
         let broken = self.broken.is_some();
         if let Some(dice) = dice.as_mut().filter(|_| !broken && !self.buffer.is_empty()) {
             let kept = dice.index(self.buffer.len() + 1);
-            if kept > 0 {
-                live.extend_from_slice(&self.buffer[..kept]);
-                cut_tail = None;
-            }
+            live.extend_from_slice(&self.buffer[..kept]);
         }
         let len = live.len();
         let ends = self.appends.iter().map(|&end| end.min(len));
@@ -152,7 +148,7 @@ impl File {
         appends.dedup();
         Self {
             live,
-            cut_tail,
+            cut_tail: self.cut_tail.clone(),
             appends,
             synced: self.synced,
             unsyncable: self.unsyncable.clone(),

@@ -1,0 +1,387 @@
+//! Opening a store: the manifest, the tables it names, and the log since.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::applier::Applier;
+use super::commit::Commit;
+use super::core::Core;
+use super::machine::{Entry, Machine};
+use super::options::Options;
+use super::view::{IdMap, View};
+use crate::log::{
+    Beginning, Expected, HEADER_BYTES, Log, LogKind, Replayed, SegmentEnd, SegmentReader, is_unbegun,
+};
+use crate::lsm::cache::BlockCache;
+use crate::lsm::manifest::Manifest;
+use crate::lsm::memtable::Memtable;
+use crate::lsm::sstable::Table;
+use crate::lsm::values::ValuesReader;
+use crate::memory::Memory;
+use crate::storage::{Contents, Durability};
+use crate::{Error, ErrorKind, Object, Result, Runtime, Storage, Work};
+
+/// Memtables that may wait to be flushed while the log is replayed.
+const FROZEN_MOST: usize = 2;
+
+impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
+    /// Opens the store, or makes one where there is nothing.
+    pub(crate) async fn open(storage: S, runtime: R, machine: M, options: Options) -> Result<Arc<Self>> {
+        let contents = storage.load().await?;
+        let mut manifest = match &contents.meta {
+            Some(meta) => Manifest::decode(meta)?,
+            None => new_store(&contents, &runtime)?,
+        };
+        manifest.clean = false;
+        manifest.host_epoch = contents.host_epoch;
+        let objects = contents.objects.iter().map(|(object, _)| number_of(object));
+        manifest.next_object = objects.max().unwrap_or(0).max(manifest.next_object.saturating_sub(1)) + 1;
+        let segments = segments_of(&storage, &contents, &manifest).await?;
+        // A crash from here on is not a clean end.
+        storage.commit(manifest.encode()).await?;
+        storage.remove(orphans(&contents, &manifest, &segments)).await?;
+        machine.restore(&manifest.settings)?;
+
+        let core = Self::new(storage, runtime, machine, options, manifest, &segments)?;
+        core.open_tables().await?;
+        core.spawn(Work::Flush, Self::flush_forever);
+        let recovered = core.replay(&segments).await;
+        if let Err(error) = recovered {
+            core.stop().await;
+            return Err(error);
+        }
+        core.spawn(Work::Compaction, Self::compact_forever);
+        core.spawn(Work::Upkeep, Self::sync_forever);
+        Ok(core)
+    }
+
+    fn new(
+        storage: S,
+        runtime: R,
+        machine: M,
+        options: Options,
+        manifest: Manifest,
+        segments: &[u64],
+    ) -> Result<Arc<Self>> {
+        let budget = options.budget();
+        let memory = Memory::new(budget.table_bytes, budget.arena_bytes, |start, bytes| {
+            runtime.advise_huge(start, bytes);
+        })?;
+        let chunks = memory.chunk_set();
+        let active = Arc::new(Memtable::new(1, Arc::clone(chunks.chunks())));
+        let mut applier = Applier::new(Arc::clone(&active), chunks);
+        applier.seq = manifest.applied_seq;
+        if let Some(range) = manifest.ranges.first() {
+            (applier.index, applier.time_ms) = (range.applied_index, range.applied_time_ms);
+        }
+        let view = View {
+            generation: 0,
+            active,
+            frozen: Vec::new(),
+            levels: Arc::new(manifest.levels.clone()),
+            tables: Arc::new(IdMap::default()),
+            values: Arc::new(IdMap::default()),
+        };
+        Ok(Arc::new_cyclic(|myself| Self {
+            myself: myself.clone(),
+            store_id: manifest.store_id,
+            storage,
+            runtime,
+            machine,
+            budget,
+            memory,
+            cache: Arc::new(BlockCache::new(budget.cache_bytes as u64)),
+            view: RwLock::new(Arc::new(view)),
+            visible: AtomicU64::new(applier.seq),
+            unflushed_ranges: Default::default(),
+            snapshots: Mutex::default(),
+            commit: Mutex::new(Commit::replaying(segments.last().copied().unwrap_or(0), &applier)),
+            applier: Mutex::new(Some(applier)),
+            applied: AtomicU64::new(0),
+            pending_bytes: AtomicUsize::new(0),
+            frozen: Mutex::default(),
+            flush_without_log: AtomicBool::new(false),
+            replaying: AtomicBool::new(true),
+            next_id: AtomicU64::new(manifest.next_object),
+            manifest: async_lock::Mutex::new(manifest),
+            memtables_made: AtomicU64::new(1),
+            doomed: Mutex::default(),
+            checkpoints: AtomicUsize::new(0),
+            pressure: Default::default(),
+            health: Default::default(),
+            counters: Default::default(),
+            cuts: Mutex::default(),
+            changed: Default::default(),
+            flush_wanted: Default::default(),
+            compaction_wanted: Default::default(),
+            tasks: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
+            compacting: Mutex::default(),
+            manual_compaction: AtomicBool::new(false),
+            options,
+        }))
+    }
+
+    async fn open_tables(&self) -> Result<()> {
+        let levels = Arc::clone(&self.view().levels);
+        let mut tables: IdMap<Table<S::Reader>> = IdMap::default();
+        for (_, meta) in levels.all() {
+            tables.insert(meta.id, self.open_table(meta.id).await?);
+        }
+        let mut values: IdMap<ValuesReader<S::Reader>> = IdMap::default();
+        for &id in levels.values().keys() {
+            values.insert(id, self.open_values(id).await?);
+        }
+        self.change_view(|view| {
+            view.tables = Arc::new(tables);
+            view.values = Arc::new(values);
+        });
+        Ok(())
+    }
+
+    /// Applies what the log holds beyond the tables, then opens the log to append to.
+    async fn replay(&self, segments: &[u64]) -> Result<()> {
+        let taken = self.applier.lock().take();
+        let mut applier = taken.ok_or_else(|| Error::new(ErrorKind::Closed, "opening", "nobody else may apply"))?;
+        let replayed = self.replay_segments(segments, &mut applier).await;
+        let (index, time_ms) = (applier.index, applier.time_ms);
+        *self.applier.lock() = Some(applier);
+        let log = match replayed? {
+            Some((segment, end)) => self.resume_log(segment, &end).await?,
+            None => self.first_log(time_ms).await?,
+        };
+        let mut commit = self.commit.lock();
+        if commit.segments.back().is_none_or(|&(segment, _)| segment != log.segment()) {
+            commit.segments.push_back((log.segment(), log.start()));
+        }
+        commit.settled = log.end();
+        commit.next_index = index + 1;
+        commit.last_time_ms = time_ms;
+        self.applied.store(log.end(), Release);
+        commit.log = log;
+        self.replaying.store(false, SeqCst);
+        Ok(())
+    }
+
+    async fn replay_segments(
+        &self,
+        segments: &[u64],
+        applier: &mut Applier<S>,
+    ) -> Result<Option<(u64, SegmentEnd)>> {
+        let watermark = self.manifest.lock().await.log_synced;
+        let mut before: Option<(u64, SegmentEnd)> = None;
+        for &segment in segments {
+            let expected = Expected {
+                segment,
+                store: self.store_id,
+                start: before.as_ref().map(|(_, end)| end.position),
+                synced_upto: before.as_ref().map_or(0, |(_, end)| end.synced_upto),
+                synced_offset: if watermark.segment == segment { watermark.offset } else { 0 },
+                last: Some(&segment) == segments.last(),
+            };
+            let reader = self.storage.open(Object::Segment(segment)).await?;
+            let mut reader = SegmentReader::open(reader, expected).await?;
+            self.commit.lock().segments.push_back((segment, reader.start()));
+            while let Some(replayed) = reader.next().await? {
+                self.replay_record(applier, replayed).await?;
+            }
+            let end = reader.finish();
+            if let Some(cut) = &end.cut {
+                tracing::warn!(segment, offset = cut.offset, why = cut.why, "cut a torn tail off the log");
+                self.cuts.lock().push(cut.clone());
+            }
+            before = Some((segment, end));
+        }
+        Ok(before)
+    }
+
+    async fn replay_record(&self, applier: &mut Applier<S>, replayed: Replayed) -> Result<()> {
+        let fail = |kind, detail: String| Err(Error::new(kind, "replaying the log", detail));
+        if replayed.kind != LogKind::Entry || replayed.range != 0 {
+            return fail(
+                ErrorKind::Newer,
+                format!("a {:?} record of range {}: this store is a ring's", replayed.kind, replayed.range),
+            );
+        }
+        if replayed.index <= applier.index {
+            // The tables have it.
+            return Ok(());
+        }
+        if replayed.index != applier.index + 1 {
+            return fail(
+                ErrorKind::Corrupt,
+                format!("entry {} follows entry {}", replayed.index, applier.index),
+            );
+        }
+        let entry = Entry {
+            index: replayed.index,
+            time_ms: replayed.time_ms,
+            seed: replayed.seed,
+            payload: replayed.payload,
+        };
+        applier.apply(self, &entry).await?;
+        applier.position = replayed.position;
+        self.applied.store(replayed.position, Release);
+        applier.freeze_if_full(self);
+        if self.frozen.lock().len() >= FROZEN_MOST {
+            self.await_flush().await?;
+        }
+        Ok(())
+    }
+
+    async fn await_flush(&self) -> Result<()> {
+        self.changed
+            .wait(|| {
+                if self.frozen.lock().len() < FROZEN_MOST {
+                    return Some(Ok(()));
+                }
+                self.counters.background_error().map(Err)
+            })
+            .await
+    }
+
+    async fn resume_log(&self, segment: u64, end: &SegmentEnd) -> Result<Log<S::Writer>> {
+        let writer = self.storage.resume(Object::Segment(segment), end.bytes).await?;
+        let mut log = Log::resume(writer, segment, end);
+        // What was only written before the restart has now been served from; make it last.
+        log.settle(log.end(), Durability::Synced).await?;
+        log.note_synced(log.end());
+        Ok(log)
+    }
+
+    async fn first_log(&self, base_time_ms: u64) -> Result<Log<S::Writer>> {
+        let segment = self.new_id();
+        let writer = self.storage.create(Object::Segment(segment)).await?;
+        let store = self.store_id;
+        let beginning = Beginning { segment, start: 0, base_time_ms, store, synced_upto: 0 };
+        let mut log = Log::begin(writer, beginning)?;
+        log.settle(HEADER_BYTES as u64, Durability::Synced).await?;
+        log.note_synced(HEADER_BYTES as u64);
+        log.release()?;
+        Ok(log)
+    }
+
+    /// Ends the background tasks and waits for them.
+    pub(crate) async fn stop(&self) {
+        self.stopping.store(true, SeqCst);
+        for signal in [&self.flush_wanted, &self.compaction_wanted, &self.changed] {
+            signal.notify();
+        }
+        self.changed
+            .wait(|| (self.tasks.load(Acquire) == 0).then_some(()))
+            .await;
+    }
+}
+
+impl<S: Storage, M: Machine> Commit<S, M> {
+    /// As it stands before the log has been replayed.
+    fn replaying(last_segment: u64, applier: &Applier<S>) -> Self {
+        Self {
+            log: Log::unopened(last_segment),
+            previous: None,
+            segments: VecDeque::new(),
+            pending: VecDeque::new(),
+            next_index: applier.index + 1,
+            last_time_ms: applier.time_ms,
+            settled: 0,
+            epoch: 0,
+            ended: None,
+            rotating: false,
+        }
+    }
+}
+
+/// The manifest of a store that is yet to be.
+fn new_store<R: Runtime>(contents: &Contents, runtime: &R) -> Result<Manifest> {
+    let ours = |object: &&(Object, u64)| !matches!(object.0, Object::Archive(_));
+    if let Some((object, _)) = contents.objects.iter().find(ours) {
+        return Err(Error::new(
+            ErrorKind::Missing,
+            "opening the store",
+            "its manifest is missing, but there is data: restore the manifest, or recover from an archive",
+        )
+        .on(object.clone()));
+    }
+    Ok(Manifest {
+        store_id: u128::from(runtime.seed()) << 64 | u128::from(runtime.seed()),
+        next_object: 1,
+        ..Manifest::default()
+    })
+}
+
+/// The segments to replay, in order. Those at the end that were never begun are not among them.
+async fn segments_of<S: Storage>(storage: &S, contents: &Contents, manifest: &Manifest) -> Result<Vec<u64>> {
+    let mut segments: Vec<u64> = contents
+        .objects
+        .iter()
+        .filter_map(|(object, _)| match object {
+            Object::Segment(id) if *id >= manifest.log_start => Some(*id),
+            _ => None,
+        })
+        .collect();
+    segments.sort_unstable();
+    if let Some(&first) = segments.first()
+        && first != manifest.log_start
+        && manifest.ranges.first().is_some_and(|range| range.applied_index > 0)
+        && manifest.log_synced.segment == manifest.log_start
+    {
+        return Err(Error::new(ErrorKind::Missing, "opening the store", "a segment of the log is missing")
+            .on(Object::Segment(manifest.log_start)));
+    }
+    while let Some(&last) = segments.last() {
+        let reader = storage.open(Object::Segment(last)).await?;
+        if !is_unbegun(&reader, last, manifest.store_id).await? {
+            break;
+        }
+        segments.pop();
+    }
+    if segments.is_empty() && manifest.log_synced.segment >= manifest.log_start && manifest.log_synced.offset > 0 {
+        return Err(Error::new(ErrorKind::Missing, "opening the store", "the log is missing")
+            .on(Object::Segment(manifest.log_synced.segment)));
+    }
+    Ok(segments)
+}
+
+/// What the manifest and the log do not need: leftovers of work that a crash cut short.
+fn orphans(contents: &Contents, manifest: &Manifest, segments: &[u64]) -> Vec<Object> {
+    let tables: BTreeSet<u64> = manifest
+        .levels
+        .all()
+        .map(|(_, meta)| meta.id)
+        .chain(manifest.levels.values().keys().copied())
+        .collect();
+    contents
+        .objects
+        .iter()
+        .map(|(object, _)| object)
+        .filter(|object| match object {
+            Object::Table(id) => !tables.contains(id),
+            Object::Segment(id) => !segments.contains(id),
+            Object::Archive(_) => false,
+        })
+        .cloned()
+        .collect()
+}
+
+fn number_of(object: &Object) -> u64 {
+    match object {
+        Object::Table(id) | Object::Segment(id) => *id,
+        Object::Archive(_) => 0,
+    }
+}
+
+impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
+    /// Brings the parts of a manifest that are not about tables up to date.
+    pub(crate) fn note_watermark(&self, manifest: &mut Manifest) {
+        manifest.next_object = self.next_id.load(Relaxed);
+        let commit = self.commit.lock();
+        if commit.log.synced_upto() > commit.log.start() {
+            manifest.log_synced.segment = commit.log.segment();
+            manifest.log_synced.offset = commit.log.synced_upto() - commit.log.start();
+        }
+    }
+}

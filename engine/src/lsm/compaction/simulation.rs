@@ -1,0 +1,255 @@
+//! Trees of abstract tables: no I/O, only keys and sequence numbers, carried through the real policy,
+//! filter and cutter to see what they cost, that they end and that no key gets lost.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::below::Below;
+use super::cut::Cutter;
+use super::filter::{Retain, Rules, Verdict};
+use super::leveled::{choose, debt};
+use super::{Choice, CompactionOptions, Merge, State, manual};
+use crate::lsm::levels::{Deadlines, Edit, LAST, LEVELS, Levels, TableMeta};
+use crate::lsm::range_deletes::RangeDeletes;
+use crate::record::{Kind, Record};
+
+/// A record is one byte long here: a key and its newest write (`true`: a put).
+type Entry = (u32, u64, bool);
+
+/// Records in a full table.
+const TABLE: usize = 128;
+
+struct Tree {
+    levels: Levels,
+    options: CompactionOptions,
+    contents: BTreeMap<u64, Vec<Entry>>,
+    memtable: BTreeMap<u32, (u64, bool)>,
+    deletes: RangeDeletes,
+    next_id: u64,
+    seq: u64,
+    dice: u64,
+    written: u64,
+    merged: u64,
+    deepest_l0: usize,
+}
+
+impl Tree {
+    fn new(options: CompactionOptions) -> Self {
+        Self {
+            levels: Levels::default(),
+            options,
+            contents: BTreeMap::new(),
+            memtable: BTreeMap::new(),
+            deletes: RangeDeletes::default(),
+            next_id: 1,
+            seq: 0,
+            dice: 0x9e37_79b9_7f4a_7c15,
+            written: 0,
+            merged: 0,
+            deepest_l0: 0,
+        }
+    }
+
+    fn roll(&mut self, below: u32) -> u32 {
+        self.dice ^= self.dice << 13;
+        self.dice ^= self.dice >> 7;
+        self.dice ^= self.dice << 17;
+        ((self.dice >> 32) * u64::from(below) >> 32) as u32
+    }
+
+    fn write(&mut self, key: u32, put: bool) {
+        self.seq += 1;
+        self.written += 1;
+        self.memtable.insert(key, (self.seq, put));
+        if self.memtable.len() == TABLE {
+            self.flush();
+            self.settle();
+        }
+    }
+
+    fn flush(&mut self) {
+        let entries: Vec<_> = std::mem::take(&mut self.memtable)
+            .into_iter()
+            .map(|(key, (seq, put))| (key, seq, put))
+            .collect();
+        let mut edit = Edit::default();
+        self.store(0, entries, &mut edit);
+        self.levels = self.levels.apply(&edit).unwrap().levels;
+        self.deepest_l0 = self.deepest_l0.max(self.levels.tables(0).len());
+    }
+
+    fn store(&mut self, level: usize, entries: Vec<Entry>, edit: &mut Edit) {
+        let (first, last) = (entries[0], entries[entries.len() - 1]);
+        let seqs = || entries.iter().map(|entry| entry.1);
+        self.merged += entries.len() as u64;
+        let table = TableMeta {
+            id: self.next_id,
+            bytes: entries.len() as u64,
+            smallest: first.0.to_be_bytes().into(),
+            largest: Bound::Included(last.0.to_be_bytes().into()),
+            smallest_seq: seqs().min().unwrap(),
+            largest_seq: seqs().max().unwrap(),
+            entries: entries.len() as u64,
+            deletes: entries.iter().filter(|entry| !entry.2).count() as u64,
+            range_deletes: 0,
+            deadlines: Deadlines::default(),
+            values: Vec::new(),
+        };
+        self.contents.insert(self.next_id, entries);
+        edit.add.push((level, Arc::new(table)));
+        self.next_id += 1;
+    }
+
+    fn choice(&self) -> Choice {
+        let state = State {
+            oldest_snapshot: u64::MAX,
+            now_ms: 0,
+            deletes: &self.deletes,
+        };
+        choose(&self.levels, &self.options, &BTreeSet::new(), &state)
+    }
+
+    /// Compacts until the policy is content.
+    fn settle(&mut self) {
+        for _ in 0..1000 {
+            match self.choice() {
+                Choice::Nothing => return,
+                choice => self.carry_out(choice),
+            }
+        }
+        panic!("compaction does not end: {:?}", self.shape());
+    }
+
+    fn carry_out(&mut self, choice: Choice) {
+        let mut edit = Edit::default();
+        let tables = choice.tables().to_vec();
+        edit.remove.extend(tables.iter().map(|(_, table)| table.id));
+        match choice {
+            Choice::Nothing => return,
+            Choice::Move { tables, to } => {
+                edit.add
+                    .extend(tables.into_iter().map(|(_, table)| (to, table)));
+            }
+            Choice::Merge(merge) => self.merge(&merge, &mut edit),
+            Choice::Drop { .. } => {}
+        }
+        let applied = self.levels.apply(&edit).unwrap();
+        self.levels = applied.levels;
+        let kept: BTreeSet<u64> = self.levels.all().map(|(_, table)| table.id).collect();
+        self.contents.retain(|id, _| kept.contains(id));
+    }
+
+    fn merge(&mut self, merge: &Merge, edit: &mut Edit) {
+        let inputs = merge
+            .inputs
+            .iter()
+            .map(|(_, table)| &self.contents[&table.id]);
+        let mut entries: Vec<Entry> = inputs.flatten().copied().collect();
+        entries.sort_by_key(|&(key, seq, _)| (key, std::cmp::Reverse(seq)));
+        let mut below = Below::new(&self.levels, merge);
+        let mut cutter = Cutter::new(merge, &self.options);
+        let mut retain = Retain::new(Rules {
+            zero: merge.to == LAST,
+            ..Rules::default()
+        });
+        let mut out: Vec<Entry> = Vec::new();
+        for (key, seq, put) in entries {
+            let bytes = key.to_be_bytes();
+            let record = Record {
+                key: &bytes,
+                seq,
+                kind: if put { Kind::Put } else { Kind::Delete },
+                deadline_ms: 0,
+                value: b"",
+            };
+            let seq = match retain.judge(record, |key| below.may_hold(key)) {
+                Verdict::Drop => continue,
+                Verdict::KeepZeroed => 0,
+                Verdict::Keep | Verdict::Tombstone => seq,
+            };
+            if cutter.cuts_before(&bytes, out.len() as u64) {
+                self.store(merge.to, std::mem::take(&mut out), edit);
+            }
+            out.push((key, seq, put));
+        }
+        if !out.is_empty() {
+            self.store(merge.to, out, edit);
+        }
+    }
+
+    fn get(&self, key: u32) -> bool {
+        if let Some((_, put)) = self.memtable.get(&key) {
+            return *put;
+        }
+        let bytes = key.to_be_bytes();
+        let mut versions = self.levels.holding(&bytes).filter_map(|(_, table)| {
+            let entries = &self.contents[&table.id];
+            entries
+                .binary_search_by_key(&key, |entry| entry.0)
+                .ok()
+                .map(|at| entries[at].2)
+        });
+        versions.next().unwrap_or(false)
+    }
+
+    fn shape(&self) -> Vec<(usize, u64)> {
+        (0..LEVELS)
+            .map(|level| (self.levels.tables(level).len(), self.levels.bytes(level)))
+            .collect()
+    }
+
+    /// Bytes written to tables for each byte that was written to the store.
+    fn amplification(&self) -> f64 {
+        self.merged as f64 / self.written as f64
+    }
+
+    fn start_measuring(&mut self) {
+        (self.written, self.merged) = (0, 0);
+    }
+}
+
+fn options() -> CompactionOptions {
+    CompactionOptions::for_tables_of(TABLE as u64)
+}
+
+/// Fills a tree of `keys` at random, then overwrites it: the write amplification of each.
+fn random(options: CompactionOptions, keys: u32) -> (f64, f64, Tree) {
+    let mut tree = Tree::new(options);
+    for _ in 0..keys {
+        let key = tree.roll(keys);
+        tree.write(key, true);
+    }
+    let fill = tree.amplification();
+    for _ in 0..keys * 2 {
+        let key = tree.roll(keys);
+        tree.write(key, true);
+    }
+    tree.start_measuring();
+    for _ in 0..keys * 2 {
+        let key = tree.roll(keys);
+        tree.write(key, true);
+    }
+    let overwrite = tree.amplification();
+    (fill, overwrite, tree)
+}
+
+#[test]
+#[ignore = "prints a table to set the options by"]
+fn survey() {
+    let keys = 600 * TABLE as u32;
+    for tables in [10u32, 60, 200, 600, 1500] {
+        for base in [4, 8, 16, 32] {
+            for share in [1, 2, 4] {
+                let mut options = CompactionOptions::for_tables_of(TABLE as u64 / share);
+                options.base_bytes = base * TABLE as u64;
+                let keys = keys / 600 * tables;
+                let (fill, overwrite, tree) = random(options, keys);
+                let shape = tree.shape();
+                println!(
+                    "{tables:5} tables, base {base:3}, table 1/{share}: fill {fill:5.2}, overwrite {overwrite:5.2} {shape:?}"
+                );
+            }
+        }
+    }
+}
