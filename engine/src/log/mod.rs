@@ -6,6 +6,8 @@
 //!
 //! This module encodes, appends and replays. When to settle, rotate and heal is the store's business.
 
+#[doc(hidden)]
+pub mod fuzz;
 mod record;
 mod replay;
 mod segment;

@@ -171,7 +171,7 @@ fn decode_body(body: &[u8], base_time_ms: u64) -> Result<(LogRecord<'_>, u64), D
     Ok((record, behind))
 }
 
-fn checksum(len_and_body: &[u8], position: u64) -> u32 {
+pub(super) fn checksum(len_and_body: &[u8], position: u64) -> u32 {
     // The position goes in as the initial value: a stale or misplaced record never checks out.
     let place = (position as u32) ^ (position >> 32) as u32;
     let mut hasher = crc32fast::Hasher::new_with_initial(place);

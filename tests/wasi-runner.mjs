@@ -1,0 +1,36 @@
+// Runs a Rust test binary that was built for wasm32-wasip1 under Node's own WASI, so that the engine's
+// tests run on 32 bits and on wasm with nothing installed but Node. cargo calls it as the target's runner:
+// the module, then the arguments of the test harness.
+//
+// The module gets arguments, the clock, random bytes, standard output and the variables that steer tests;
+// no directory: the engine's tests touch no file.
+
+import { readFile } from 'node:fs/promises';
+import { basename } from 'node:path';
+import process from 'node:process';
+
+// Node warns that WASI is experimental, on every run; what it does here is stable.
+process.removeAllListeners('warning');
+const { WASI } = await import('node:wasi');
+
+const [module, ...args] = process.argv.slice(2);
+if (module === undefined) {
+  console.error('usage: node wasi-runner.mjs MODULE.wasm [ARGUMENT...]');
+  process.exit(2);
+}
+
+const passed = ['PROPTEST_', 'RUST_', 'TRILITH_'];
+const env = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => passed.some((prefix) => name.startsWith(prefix))),
+);
+const wasi = new WASI({ version: 'preview1', args: [basename(module), ...args], env, returnOnExit: true });
+const compiled = await WebAssembly.compile(await readFile(module));
+const instance = await WebAssembly.instantiate(compiled, wasi.getImportObject());
+
+try {
+  process.exitCode = wasi.start(instance);
+} catch (error) {
+  // A panic traps, as wasm cannot unwind; the harness has printed the message.
+  console.error(`${basename(module)}: ${error.stack ?? error}`);
+  process.exitCode = 101;
+}
