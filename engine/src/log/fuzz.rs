@@ -12,6 +12,7 @@ pub async fn replay<R: Reader>(reader: R, segment: u64, store: u128, last: bool)
         store,
         start: None,
         synced_upto: 0,
+        synced_offset: 0,
         last,
     };
     let len = reader.len();
@@ -48,6 +49,7 @@ pub fn write<W: Writer>(writer: W, segment: u64, store: u128, records: &[LogReco
         base_time_ms: records.first().map_or(0, |record| record.time_ms),
         store,
         synced_upto: 0,
+        synced_offset: 0,
     };
     let mut log = Log::begin(writer, beginning)?;
     log.release()?;
