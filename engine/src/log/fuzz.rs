@@ -49,7 +49,6 @@ pub fn write<W: Writer>(writer: W, segment: u64, store: u128, records: &[LogReco
         base_time_ms: records.first().map_or(0, |record| record.time_ms),
         store,
         synced_upto: 0,
-        synced_offset: 0,
     };
     let mut log = Log::begin(writer, beginning)?;
     log.release()?;
