@@ -43,17 +43,20 @@ pub struct CompactionOptions {
 
 impl Default for CompactionOptions {
     fn default() -> Self {
-        Self::for_tables_of(64 << 20)
+        Self::for_memtables_of(64 << 20)
     }
 }
 
 impl CompactionOptions {
-    /// Everything in proportion to a table's size.
-    pub fn for_tables_of(table_bytes: u64) -> Self {
+    /// Everything in proportion to what a flush writes at most. The factors come from the survey of
+    /// `simulation.rs`: with tables of half a memtable each merge brings less along at its edges, and a
+    /// base of sixteen memtables spares a level that would be rewritten with every merge of level 0.
+    pub fn for_memtables_of(bytes: u64) -> Self {
+        let table_bytes = (bytes / 2).max(1);
         Self {
             l0_tables: 4,
             table_bytes,
-            base_bytes: table_bytes.saturating_mul(16),
+            base_bytes: bytes.saturating_mul(16),
             level_ratio: 10,
             merge_bytes_max: table_bytes.saturating_mul(25),
             grandparent_bytes_max: table_bytes.saturating_mul(10),
