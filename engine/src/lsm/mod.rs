@@ -7,6 +7,8 @@ pub mod manifest;
 pub mod merge;
 pub mod range_deletes;
 pub mod skip;
+pub mod span;
+pub mod table_meta;
 #[cfg(test)]
 pub(crate) mod vec_cursor;
 pub mod visible;

@@ -8,6 +8,7 @@ pub mod leveled;
 mod manual;
 #[cfg(test)]
 mod simulation;
+mod targets;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use super::levels::{Levels, Span, TableMeta};
 use super::range_deletes::RangeDeletes;
 
 pub use manual::manual;
+pub use targets::{Debt, Targets, debt, targets};
 
 /// What a strategy goes by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +39,8 @@ pub struct CompactionOptions {
     pub dead_percent: u64,
     /// A values file with more than this share of garbage is emptied.
     pub garbage_percent: u64,
-    /// Whether compaction removes what has expired.
+    /// Whether compaction removes what has expired: then the worker gives [`filter::Rules::expire_at_ms`] the
+    /// clock of the [`State`] that the merge was chosen by, or a later one.
     pub expire: bool,
 }
 
@@ -152,15 +155,6 @@ impl Choice {
             Self::Merge(merge) => &merge.inputs,
         }
     }
-}
-
-/// How far compaction is behind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Debt {
-    /// Tables in level 0.
-    pub l0_tables: usize,
-    /// About how many bytes have to be written until every level is within its target.
-    pub bytes: u64,
 }
 
 /// Files of large values that are mostly garbage.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::below::Below;
 use super::cut::Cutter;
 use super::filter::{Retain, Rules, Verdict};
-use super::leveled::{choose, debt};
-use super::{Choice, CompactionOptions, Merge, State, manual};
+use super::leveled::choose;
+use super::{Choice, CompactionOptions, Merge, State, debt, manual};
 use crate::lsm::levels::{Deadlines, Edit, LAST, LEVELS, Levels, TableMeta};
 use crate::lsm::range_deletes::RangeDeletes;
 use crate::record::{Kind, Record};
@@ -55,7 +55,7 @@ impl Tree {
         self.dice ^= self.dice << 13;
         self.dice ^= self.dice >> 7;
         self.dice ^= self.dice << 17;
-        ((self.dice >> 32) * u64::from(below) >> 32) as u32
+        (((self.dice >> 32) * u64::from(below)) >> 32) as u32
     }
 
     fn write(&mut self, key: u32, put: bool) {
