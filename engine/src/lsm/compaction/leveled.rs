@@ -229,24 +229,20 @@ impl Strategy<'_> {
         Some(Choice::Merge(merge))
     }
 
-    /// Tables that are mostly tombstones or expired records go down, or are rewritten where they are once
-    /// that rids the tree of them.
+    /// Tables that are mostly tombstones or expired records go down, or are rewritten where they are if
+    /// nothing lies below. While a snapshot still needs what they hide, neither would free anything.
     fn dead_records(&self) -> Option<Choice> {
         for (level, table) in self.levels.all() {
-            if level == 0
-                || self.is_busy(table)
-                || self.dead_share(table) < self.options.dead_percent
-            {
+            let dead = self.dead_share(table) >= self.options.dead_percent;
+            let held = table.largest_seq > self.state.oldest_snapshot;
+            if level == 0 || !dead || held || self.is_busy(table) {
                 continue;
             }
-            let deeper =
-                (level + 1..LEVELS).any(|lower| !self.levels.run(lower, table.span()).is_empty());
-            let choice = if deeper {
+            let mut deeper = level + 1..LEVELS;
+            let choice = if deeper.any(|lower| !self.levels.run(lower, table.span()).is_empty()) {
                 self.push_down(level, table)
-            } else if table.largest_seq <= self.state.oldest_snapshot {
-                self.merge(level, vec![Arc::clone(table)], level, Reason::Dead)
             } else {
-                None
+                self.merge(level, vec![Arc::clone(table)], level, Reason::Dead)
             };
             if choice.is_some() {
                 return choice;
