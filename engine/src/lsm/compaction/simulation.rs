@@ -227,8 +227,8 @@ fn random(options: CompactionOptions, keys: u32) -> (f64, f64, Tree) {
     (fill, overwrite, tree)
 }
 
-/// What RocksDB's leveled compaction would do with this: tables as large as a memtable, and another level
-/// as soon as the base has four of them.
+/// This policy with the sizes that RocksDB has by default: tables as large as a memtable, and another level
+/// as soon as the base outgrows four of them. A comparison of sizes, not with RocksDB itself.
 fn usual_options() -> CompactionOptions {
     CompactionOptions {
         table_bytes: MEMTABLE as u64,
