@@ -17,6 +17,7 @@ pub mod record;
 pub mod runtime;
 mod signal;
 pub mod sim;
+pub mod slot;
 pub mod storage;
 
 pub use db::{Batch, Db, Explanation, Options, Range, Scan, Snapshot, Stats, Sync};

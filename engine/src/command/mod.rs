@@ -9,14 +9,18 @@ mod apply;
 mod args;
 #[expect(clippy::module_inception, reason = "the type that the module is about")]
 mod command;
+mod cursors;
 mod encoding;
 mod expiry;
 mod introspect;
 mod keys;
+mod keyspace;
+mod machine;
 mod number;
 pub mod pattern;
 mod reply;
 mod state;
+mod store;
 mod strings;
 pub mod table;
 #[cfg(test)]
@@ -28,11 +32,13 @@ pub use command::{
 };
 pub use encoding::SEMANTICS;
 pub use introspect::{answer_command, markdown};
+pub use machine::{Commands, Tally};
 pub use number::{format_integer, parse_integer};
 pub use reply::{Encoder, Protocol, Reply};
+pub use store::{Store, StoreStats};
 pub use state::{State, Value};
 pub use table::{Parsed, Session, Spec, parse};
 
-/// The longest key that a command may name, in bytes. Two bytes less than a record's: a store puts
-/// the arc in front.
-pub const KEY_BYTES_MAX: usize = crate::record::KEY_BYTES_MAX - 2;
+/// The longest key that a command may name, in bytes. Less than a record's: a store puts
+/// the arc, and once the deadline, in front.
+pub const KEY_BYTES_MAX: usize = crate::record::KEY_BYTES_MAX - keyspace::DEADLINE_PREFIX_BYTES;

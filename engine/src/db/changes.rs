@@ -19,7 +19,7 @@ pub struct Changes<'a, S: Storage, R: Runtime, M: Machine> {
     written: Vec<(Bytes, Option<(Bytes, u64)>)>,
     /// Everything in a range is gone, as far as this entry is concerned.
     cleared: Vec<(Bytes, Option<Bytes>)>,
-    summary: i64,
+    summary: M::Summary,
 }
 
 impl<'a, S: Storage, R: Runtime, M: Machine> Changes<'a, S, R, M> {
@@ -31,7 +31,7 @@ impl<'a, S: Storage, R: Runtime, M: Machine> Changes<'a, S, R, M> {
             batch: Batch::new(),
             written: Vec::new(),
             cleared: Vec::new(),
-            summary: 0,
+            summary: M::Summary::default(),
         }
     }
 
@@ -93,12 +93,12 @@ impl<'a, S: Storage, R: Runtime, M: Machine> Changes<'a, S, R, M> {
             .push((Bytes::copy_from_slice(start), end.map(Bytes::copy_from_slice)));
     }
 
-    /// Adds to what [`Machine::applied`] hears when the entry has taken effect.
-    pub fn add_to_summary(&mut self, by: i64) {
-        self.summary += by;
+    /// What [`Machine::applied`] hears when the entry has taken effect.
+    pub fn summary(&mut self) -> &mut M::Summary {
+        &mut self.summary
     }
 
-    pub(crate) fn into_parts(self) -> (Batch, i64) {
+    pub(crate) fn into_parts(self) -> (Batch, M::Summary) {
         (self.batch, self.summary)
     }
 }

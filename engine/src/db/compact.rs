@@ -89,7 +89,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             now_ms: requested.map_or(oldest_clock_ms, |manual| manual.now_ms.min(oldest_clock_ms)),
             deletes: &deletes,
         };
-        let options = &self.options.compaction;
+        let options = &self.compaction;
         if let Some(Manual { upto_seq, .. }) = requested {
             return Some(match manual(&view.levels, options, &busy, &state, upto_seq) {
                 Choice::Nothing => Next::ManualDone,
@@ -146,7 +146,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     async fn merge(&self, merge: &Merge) -> Result<Edit> {
         let view = self.view();
         let own = collect(merge_range_deletes(&view, merge)?.iter());
-        let expire = self.machine.expires_in_compaction() && self.options.compaction.expire;
+        let expire = self.machine.expires_in_compaction() && self.compaction.expire;
         let (_, oldest_clock_ms) = self.oldest_reader();
         let rules = Rules {
             snapshots: self.snapshot_seqs(),
@@ -180,7 +180,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         outputs: &mut Outputs<'_, S, R, M>,
     ) -> Result<()> {
         let mut retain = Retain::new(rules);
-        let mut cutter = Cutter::new(merge, &self.options.compaction);
+        let mut cutter = Cutter::new(merge, &self.compaction);
         let mut position = cursor.seek(None)?;
         loop {
             match position {

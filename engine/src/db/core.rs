@@ -19,6 +19,7 @@ use super::stats::Counters;
 use super::unflushed::UnflushedRanges;
 use super::view::View;
 use crate::lsm::cache::BlockCache;
+use crate::lsm::compaction::CompactionOptions;
 use crate::lsm::manifest::Manifest;
 use crate::lsm::memtable::Memtable;
 use crate::memory::{ChunkSet, Memory};
@@ -38,6 +39,7 @@ pub(crate) struct Core<S: Storage, R: Runtime, M: Machine> {
     pub machine: M,
     pub options: Options,
     pub budget: Budget,
+    pub compaction: CompactionOptions,
 
     // Reading.
     pub memory: Arc<Memory>,

@@ -184,6 +184,34 @@ impl<S: Storage, R: Runtime, M: Machine> Db<S, R, M> {
         Ok(found.filter(|&(_, deadline_ms)| core.is_alive(deadline_ms)).map(|(value, _)| value))
     }
 
+    /// The value of `key` and when it expires (milliseconds since the Unix epoch; 0 for never), or `None`.
+    ///
+    /// # Errors
+    /// As [`Db::get`].
+    pub async fn get_with_deadline(&self, key: &[u8]) -> Result<Option<(Bytes, u64)>> {
+        let core = self.core();
+        let found = core.get_latest(key, &mut ()).await?;
+        Ok(found.filter(|&(_, deadline_ms)| core.is_alive(deadline_ms)))
+    }
+
+    /// When `key` expires (milliseconds since the Unix epoch; 0 for never), or `None` if it is not there.
+    /// Does not fetch a large value.
+    ///
+    /// # Errors
+    /// As [`Db::get`].
+    pub async fn deadline(&self, key: &[u8]) -> Result<Option<u64>> {
+        let core = self.core();
+        let found = core.find_latest(key, &mut ()).await?;
+        Ok(found.map(|found| found.deadline_ms).filter(|&deadline_ms| core.is_alive(deadline_ms)))
+    }
+
+    /// Whether the tables are larger than the memory that caches their blocks, so that a read of them may
+    /// have to wait for the disk.
+    pub fn outgrows_cache(&self) -> bool {
+        let core = self.core();
+        core.view().levels.total_bytes() > core.budget.cache_bytes as u64
+    }
+
     /// What memory alone can tell: `Some(true)` with the value appended to `out`, `Some(false)` if the key
     /// is not there, `None` if [`Db::get`] must be awaited. Takes about as long as two cache misses.
     ///

@@ -93,6 +93,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             runtime,
             machine,
             budget,
+            compaction: options.compaction(),
             memory,
             cache: Arc::new(BlockCache::new(budget.cache_bytes as u64)),
             view: RwLock::new(Arc::new(view)),
