@@ -12,6 +12,7 @@ pub async fn replay<R: Reader>(reader: R, segment: u64, store: u128, last: bool)
         store,
         start: None,
         synced_upto: 0,
+        synced_offset: 0,
         last,
     };
     let len = reader.len();
@@ -19,7 +20,10 @@ pub async fn replay<R: Reader>(reader: R, segment: u64, store: u128, last: bool)
     while records.next().await?.is_some() {}
     match records.finish().bytes {
         sound if sound <= len => Ok(()),
-        _ => Err(Error::corrupt("replaying the log", "it ends behind its end")),
+        _ => Err(Error::corrupt(
+            "replaying the log",
+            "it ends behind its end",
+        )),
     }
 }
 
@@ -41,7 +45,12 @@ pub fn record_body(body: &[u8]) {
 }
 
 /// Writes a sound segment of these records: what a corpus begins with.
-pub fn write<W: Writer>(writer: W, segment: u64, store: u128, records: &[LogRecord<'_>]) -> Result<()> {
+pub fn write<W: Writer>(
+    writer: W,
+    segment: u64,
+    store: u128,
+    records: &[LogRecord<'_>],
+) -> Result<()> {
     let beginning = Beginning {
         segment,
         start: 0,
