@@ -20,7 +20,10 @@ pub async fn replay<R: Reader>(reader: R, segment: u64, store: u128, last: bool)
     while records.next().await?.is_some() {}
     match records.finish().bytes {
         sound if sound <= len => Ok(()),
-        _ => Err(Error::corrupt("replaying the log", "it ends behind its end")),
+        _ => Err(Error::corrupt(
+            "replaying the log",
+            "it ends behind its end",
+        )),
     }
 }
 
@@ -42,7 +45,12 @@ pub fn record_body(body: &[u8]) {
 }
 
 /// Writes a sound segment of these records: what a corpus begins with.
-pub fn write<W: Writer>(writer: W, segment: u64, store: u128, records: &[LogRecord<'_>]) -> Result<()> {
+pub fn write<W: Writer>(
+    writer: W,
+    segment: u64,
+    store: u128,
+    records: &[LogRecord<'_>],
+) -> Result<()> {
     let beginning = Beginning {
         segment,
         start: 0,
