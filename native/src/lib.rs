@@ -12,9 +12,11 @@ pub mod resp;
 pub mod runtime;
 #[cfg(feature = "server")]
 pub mod server;
+mod store;
 mod sys;
 mod workers;
 
 pub use blocking::block_on;
 pub use files::FileStorage;
 pub use runtime::NativeRuntime;
+pub use store::{FileDb, Scan, Snapshot, Store, open, open_with};

@@ -4,8 +4,9 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
+use trilith_server::bench::{BenchArgs, open_trilith};
 use trilith_server::server::{
-    Action, Backend, Cli, Config, Failure, Server, human, volatile::Volatile,
+    Action, Cli, Config, Failure, Node, Server, human,
 };
 
 fn main() -> ExitCode {
@@ -13,6 +14,7 @@ fn main() -> ExitCode {
     let config = match cli.action {
         None => cli.serve,
         Some(Action::Serve(config)) => config,
+        Some(Action::Bench(args)) => return bench(&args),
     };
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
@@ -24,6 +26,16 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("trilith: {}\n         {}", failure.what, failure.remedy);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench(args: &BenchArgs) -> ExitCode {
+    match trilith_server::bench::command::run(args, &open_trilith) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("trilith: {error}");
             ExitCode::FAILURE
         }
     }
@@ -41,15 +53,12 @@ fn serve(config: Config) -> Result<(), Failure> {
         })?;
     runtime.block_on(async {
         let server = Server::bind(config.clone()).await?;
-        let store = open(&config).await?;
+        let store = Node::open(&config)
+            .await
+            .map_err(|error| Failure::of_open(&error, &config.data))?;
         banner(&config, server.port());
         server.run(store, signalled()).await
     })
-}
-
-/// Opens the store.
-async fn open(_config: &Config) -> Result<impl Backend, Failure> {
-    Ok(Volatile::default())
 }
 
 fn banner(config: &Config, port: u16) {

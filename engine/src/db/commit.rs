@@ -47,6 +47,8 @@ pub(crate) struct Commit<S: Storage, M: Machine> {
     /// How the last epoch ended.
     pub ended: Option<Ended>,
     pub rotating: bool,
+    /// Position at which the log was opened.
+    pub opened_at: u64,
 }
 
 /// The end of an epoch: some entries had settled, the others' fate is the repair's to decide.
@@ -158,6 +160,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         self.health.check_writable()?;
         let ticket = commit.append(payload, now_ms, seed, reply)?;
         self.pending_bytes.fetch_add(bytes, Relaxed);
+        self.counters.log_bytes.store(commit.log.end() - commit.opened_at, Relaxed);
         let full = commit.log.bytes() >= self.options.segment_bytes && !commit.rotating;
         commit.rotating |= full;
         drop(commit);

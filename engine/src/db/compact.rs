@@ -43,7 +43,17 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     /// The task that compacts, one choice after the other, until the store is closed.
     pub(crate) async fn compact_forever(self: Arc<Self>) {
         loop {
-            let next = self.compaction_wanted.wait(|| self.next_compaction()).await;
+            let next = self
+                .compaction_wanted
+                .wait(|| {
+                    let next = self.next_compaction();
+                    self.compaction_idle.store(next.is_none(), SeqCst);
+                    if next.is_none() {
+                        self.changed.notify();
+                    }
+                    next
+                })
+                .await;
             let choice = match next {
                 Next::Stop => return,
                 Next::ManualDone => {
@@ -100,6 +110,21 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             Choice::Nothing => None,
             choice => Some(Next::Carry(choice)),
         }
+    }
+
+    /// Waits until there is nothing to flush and nothing to compact.
+    pub(crate) async fn quiesce(&self) -> Result<()> {
+        self.compaction_idle.store(false, SeqCst);
+        self.compaction_wanted.notify();
+        self.changed
+            .wait(|| {
+                if self.frozen.lock().is_empty() && self.compaction_idle.load(SeqCst) {
+                    return Some(Ok(()));
+                }
+                let error = self.health.failure().or_else(|| self.counters.background_error())?;
+                Some(Err(error))
+            })
+            .await
     }
 
     /// Compacts everything that is in tables now.

@@ -87,6 +87,8 @@ pub(crate) struct Core<S: Storage, R: Runtime, M: Machine> {
     pub stopping: AtomicBool,
     /// Tables that compaction holds, or has found damaged.
     pub compacting: Mutex<BTreeSet<u64>>,
+    /// Nothing was to be compacted at the last look.
+    pub compaction_idle: AtomicBool,
     /// A compaction of everything that somebody waits for.
     pub manual: Mutex<Option<Manual>>,
 }

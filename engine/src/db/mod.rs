@@ -261,6 +261,14 @@ impl<S: Storage, R: Runtime, M: Machine> Db<S, R, M> {
         self.core().compact_all().await
     }
 
+    /// Waits until no flush and no compaction is under way or due.
+    ///
+    /// # Errors
+    /// What keeps background work from going on.
+    pub async fn quiesce(&self) -> Result<()> {
+        self.core().quiesce().await
+    }
+
     /// Syncs the log: everything acknowledged so far then survives a power loss.
     ///
     /// # Errors

@@ -123,6 +123,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             stopping: AtomicBool::new(false),
             compacting: Mutex::default(),
             manual: Mutex::default(),
+            compaction_idle: AtomicBool::new(false),
             options,
         }))
     }
@@ -160,6 +161,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             commit.segments.push_back((log.segment(), log.start()));
         }
         commit.settled = log.end();
+        commit.opened_at = log.end();
         commit.next_index = index + 1;
         commit.last_time_ms = time_ms;
         self.applied.store(log.end(), Release);
@@ -297,6 +299,7 @@ impl<S: Storage, M: Machine> Commit<S, M> {
             epoch: 0,
             ended: None,
             rotating: false,
+            opened_at: 0,
         }
     }
 }

@@ -22,6 +22,9 @@ pub struct Cli {
 pub enum Action {
     /// Starts a node (the default).
     Serve(Config),
+    /// Measures the engine with the workloads of db_bench and YCSB.
+    #[cfg(feature = "bench")]
+    Bench(crate::bench::BenchArgs),
 }
 
 /// How a node runs.

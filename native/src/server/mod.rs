@@ -8,11 +8,13 @@ mod connection;
 mod failure;
 mod http;
 mod info;
+mod node;
 mod session;
 mod shared;
 #[cfg(test)]
 mod tests;
-pub mod volatile;
+#[cfg(test)]
+mod volatile;
 
 use std::io;
 use std::net::SocketAddr;
@@ -28,6 +30,7 @@ pub use backend::{Backend, Figure, Stats};
 pub use config::{Action, AppendFsync, Cli, Config, LogLevel};
 pub use failure::Failure;
 pub use info::human;
+pub use node::Node;
 
 use connection::Connection;
 use shared::{Shared, stopped};
