@@ -53,7 +53,11 @@ const fn table() -> [u16; 256] {
         let mut crc = (byte as u16) << 8;
         let mut bit = 0;
         while bit < 8 {
-            crc = if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 };
+            crc = if crc & 0x8000 == 0 {
+                crc << 1
+            } else {
+                crc << 1 ^ 0x1021
+            };
             bit += 1;
         }
         table[byte] = crc;
@@ -63,7 +67,9 @@ const fn table() -> [u16; 256] {
 }
 
 fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc: u16, &byte| crc << 8 ^ TABLE[usize::from((crc >> 8) as u8 ^ byte)])
+    bytes.iter().fold(0, |crc: u16, &byte| {
+        crc << 8 ^ TABLE[usize::from((crc >> 8) as u8 ^ byte)]
+    })
 }
 
 #[cfg(test)]
@@ -73,7 +79,13 @@ mod tests {
     #[test]
     fn slots_are_those_of_redis_cluster() {
         // As CLUSTER KEYSLOT of Redis answers.
-        for (key, slot) in [("foo", 12182), ("bar", 5061), ("", 0), ("{}x", 15257), ("a{b}c{d}", 3300)] {
+        for (key, slot) in [
+            ("foo", 12182),
+            ("bar", 5061),
+            ("", 0),
+            ("{}x", 15257),
+            ("a{b}c{d}", 3300),
+        ] {
             assert_eq!(slot_of(key.as_bytes()), slot, "{key}");
         }
     }

@@ -5,9 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use trilith_server::bench::{BenchArgs, open_trilith};
-use trilith_server::server::{
-    Action, Cli, Config, Failure, Node, Server, human,
-};
+use trilith_server::server::{Action, Cli, Config, Failure, Node, Server, human};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -179,7 +179,9 @@ impl Store {
     /// # Errors
     /// As [`Db::scan`].
     pub fn scan(&self, range: Range) -> Result<Scan> {
-        Ok(Scan { scan: self.db.scan(range)? })
+        Ok(Scan {
+            scan: self.db.scan(range)?,
+        })
     }
 
     /// The store as it is now, to be read from later.
@@ -197,7 +199,9 @@ impl Store {
     /// # }
     /// ```
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot { snapshot: self.db.snapshot() }
+        Snapshot {
+            snapshot: self.db.snapshot(),
+        }
     }
 
     /// Writes everything that is in memory to tables.
@@ -324,6 +328,8 @@ impl Snapshot {
     /// # Errors
     /// Those of storage.
     pub fn scan(&self, range: Range) -> Result<Scan> {
-        Ok(Scan { scan: self.snapshot.scan(range)? })
+        Ok(Scan {
+            scan: self.snapshot.scan(range)?,
+        })
     }
 }

@@ -95,7 +95,11 @@ impl Machine for Commands {
         entry: &Entry,
         changes: &mut Changes<'_, S, R, Self>,
     ) -> Result<Reply> {
-        let mut state = Keyspace { commands: self, seed: entry.seed, changes };
+        let mut state = Keyspace {
+            commands: self,
+            seed: entry.seed,
+            changes,
+        };
         match entry.payload.split_first() {
             Some((&COMMAND, command)) => apply(&Command::decode(command)?, &mut state).await,
             Some((&EXPIRE, list)) => state.expire(list).await,
@@ -117,7 +121,10 @@ impl Machine for Commands {
 
     fn save(&self) -> Vec<u8> {
         let counts = [self.keys.load(Relaxed), self.with_deadline.load(Relaxed)];
-        counts.iter().flat_map(|count| count.to_le_bytes()).collect()
+        counts
+            .iter()
+            .flat_map(|count| count.to_le_bytes())
+            .collect()
     }
 
     fn restore(&self, saved: &[u8]) -> Result<()> {
@@ -126,7 +133,10 @@ impl Machine for Commands {
         }
         let mut saved = Decoder::new(saved);
         let (Some(keys), Some(with_deadline)) = (saved.u64(), saved.u64()) else {
-            return Err(Error::corrupt("opening the store", "the key counts are damaged"));
+            return Err(Error::corrupt(
+                "opening the store",
+                "the key counts are damaged",
+            ));
         };
         self.keys.store(keys as i64, Relaxed);
         self.with_deadline.store(with_deadline as i64, Relaxed);
@@ -179,7 +189,10 @@ impl<S: Storage, R: Runtime> Keyspace<'_, '_, S, R> {
             let deadline_ms = list.varint().ok_or_else(damaged)?;
             let key = list.bytes().ok_or_else(damaged)?;
             let present = self.changes.deadline(&place(key)).await?;
-            if present == Some(deadline_ms) && !self.is_alive(deadline_ms) && self.remove(key).await? {
+            if present == Some(deadline_ms)
+                && !self.is_alive(deadline_ms)
+                && self.remove(key).await?
+            {
                 removed += 1;
             }
         }
@@ -235,8 +248,10 @@ impl<S: Storage, R: Runtime> State for Keyspace<'_, '_, S, R> {
 
     async fn clear(&mut self) -> Result<()> {
         self.changes.delete_range(b"", None);
-        let (keys, with_deadline) =
-            (self.commands.keys.load(Relaxed), self.commands.with_deadline.load(Relaxed));
+        let (keys, with_deadline) = (
+            self.commands.keys.load(Relaxed),
+            self.commands.with_deadline.load(Relaxed),
+        );
         let tally = self.changes.summary();
         (tally.keys, tally.with_deadline) = (-keys, -with_deadline);
         Ok(())

@@ -35,8 +35,8 @@ pub use introspect::{answer_command, markdown};
 pub use machine::{Commands, Tally};
 pub use number::{format_integer, parse_integer};
 pub use reply::{Encoder, Protocol, Reply};
-pub use store::{Store, StoreStats};
 pub use state::{State, Value};
+pub use store::{Store, StoreStats};
 pub use table::{Parsed, Session, Spec, parse};
 
 /// The longest key that a command may name, in bytes. Less than a record's: a store puts

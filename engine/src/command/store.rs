@@ -47,7 +47,9 @@ pub struct Store<S: Storage, R: Runtime> {
 
 impl<S: Storage, R: Runtime> Clone for Store<S, R> {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner) }
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
     }
 }
 
@@ -73,7 +75,10 @@ impl<S: Storage, R: Runtime> Store<S, R> {
             misses: AtomicU64::new(0),
             closed: AtomicBool::new(false),
         });
-        runtime.spawn(Work::Upkeep, expire_forever(Arc::downgrade(&inner), runtime.clone()));
+        runtime.spawn(
+            Work::Upkeep,
+            expire_forever(Arc::downgrade(&inner), runtime.clone()),
+        );
         Ok(Self { inner })
     }
 
@@ -108,7 +113,9 @@ impl<S: Storage, R: Runtime> Store<S, R> {
 
     /// Answers a read at once if memory suffices. False, and nothing written, if it does not.
     pub fn execute_now(&self, command: &Command, out: &mut Encoder<'_>) -> bool {
-        let Command::Get(key) = command else { return false };
+        let Command::Get(key) = command else {
+            return false;
+        };
         let mut value = Vec::new();
         let Ok(Some(found)) = self.inner.db.get_now(&place(key), &mut value) else {
             return false;
@@ -174,7 +181,11 @@ impl<S: Storage, R: Runtime> Store<S, R> {
     }
 
     fn count(&self, hit: bool) {
-        let counter = if hit { &self.inner.hits } else { &self.inner.misses };
+        let counter = if hit {
+            &self.inner.hits
+        } else {
+            &self.inner.misses
+        };
         counter.fetch_add(1, Relaxed);
     }
 
@@ -184,17 +195,27 @@ impl<S: Storage, R: Runtime> Store<S, R> {
             0 => (0, None),
             cursor => self.inner.cursors.lock().recall(cursor),
         };
-        let wanted = usize::try_from(scan.count).unwrap_or(usize::MAX).min(SCAN_COUNT_MOST);
+        let wanted = usize::try_from(scan.count)
+            .unwrap_or(usize::MAX)
+            .min(SCAN_COUNT_MOST);
         let mut found = Vec::new();
         let mut looked_at = 0;
         let mut next = 0;
-        let of_strings = scan.of_type.as_ref().is_none_or(|of_type| **of_type == *b"string");
+        let of_strings = scan
+            .of_type
+            .as_ref()
+            .is_none_or(|of_type| **of_type == *b"string");
         while arc < ARCS {
             let mut keys = self.keys_behind(arc, behind.take().as_deref())?;
             while let Some((place, _)) = keys.next().await? {
                 let key = &place[PREFIX_BYTES..];
                 looked_at += 1;
-                if of_strings && scan.pattern.as_ref().is_none_or(|glob| pattern::matches(glob, key)) {
+                if of_strings
+                    && scan
+                        .pattern
+                        .as_ref()
+                        .is_none_or(|glob| pattern::matches(glob, key))
+                {
                     found.push(Reply::Bulk(Bytes::copy_from_slice(key)));
                 }
                 if looked_at >= wanted {
@@ -208,7 +229,10 @@ impl<S: Storage, R: Runtime> Store<S, R> {
             }
             arc += 1;
         }
-        Ok(Reply::Array(vec![Reply::text(next.to_string()), Reply::Array(found)]))
+        Ok(Reply::Array(vec![
+            Reply::text(next.to_string()),
+            Reply::Array(found),
+        ]))
     }
 
     async fn keys(&self, glob: &[u8]) -> Result<Reply> {
@@ -247,7 +271,9 @@ impl<S: Storage, R: Runtime> Store<S, R> {
                 arc_of(slot)
             ));
             if command.is_write() {
-                lines.push("written to the log, settled, then applied to memtable and hash table".into());
+                lines.push(
+                    "written to the log, settled, then applied to memtable and hash table".into(),
+                );
             }
             let explanation = self.inner.db.explain(&place(key)).await?;
             lines.extend(explanation.to_string().lines().map(Into::into));
@@ -294,7 +320,11 @@ impl<S: Storage, R: Runtime> State for Latest<'_, S, R> {
 }
 
 fn only_reads() -> Error {
-    Error::new(ErrorKind::Invalid, "reading", "a command that writes was not logged")
+    Error::new(
+        ErrorKind::Invalid,
+        "reading",
+        "a command that writes was not logged",
+    )
 }
 
 async fn finish<S: Storage, R: Runtime>(
@@ -305,7 +335,12 @@ async fn finish<S: Storage, R: Runtime>(
     let Some(last) = pending.pop() else { return };
     let last = last.reply().await;
     for submitted in pending.drain(..) {
-        replies.push(submitted.reply().await.unwrap_or_else(|error| Reply::from(&error)));
+        replies.push(
+            submitted
+                .reply()
+                .await
+                .unwrap_or_else(|error| Reply::from(&error)),
+        );
     }
     replies.push(last.unwrap_or_else(|error| Reply::from(&error)));
 }
@@ -346,7 +381,9 @@ impl<S: Storage, R: Runtime> Store<S, R> {
         let mut expired: Vec<(u64, Bytes)> = Vec::new();
         let mut deadlines = db.scan(Range::between(&start, &end))?;
         while let Some((place, _)) = deadlines.next().await? {
-            let Some((deadline_ms, key)) = split_deadline(place) else { continue };
+            let Some((deadline_ms, key)) = split_deadline(place) else {
+                continue;
+            };
             if deadline_ms > now_ms || expired.len() == EXPIRE_AT_ONCE {
                 db.machine().note_deadline(deadline_ms);
                 break;
@@ -355,7 +392,11 @@ impl<S: Storage, R: Runtime> Store<S, R> {
         }
         drop(deadlines);
         if !expired.is_empty() {
-            let payload = expire_payload(expired.iter().map(|(deadline_ms, key)| (*deadline_ms, &key[..])));
+            let payload = expire_payload(
+                expired
+                    .iter()
+                    .map(|(deadline_ms, key)| (*deadline_ms, &key[..])),
+            );
             db.admit(payload.len()).await?;
             db.submit(payload, 0)?.reply().await?;
         }

@@ -56,7 +56,11 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                     return Some(self.health.check_writable());
                 }
                 let error = self.counters.background_error()?;
-                let kind = if error.kind() == ErrorKind::Full { ErrorKind::Full } else { ErrorKind::ReadOnly };
+                let kind = if error.kind() == ErrorKind::Full {
+                    ErrorKind::Full
+                } else {
+                    ErrorKind::ReadOnly
+                };
                 Some(Err(error.into_kind(kind)))
             })
             .await

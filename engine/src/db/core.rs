@@ -1,8 +1,8 @@
 //! Everything that the handles and the background tasks of one store share.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -113,7 +113,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         use std::sync::atomic::Ordering::Relaxed;
         let chunks = self.memory.chunk_set();
         let id = self.memtables_made.fetch_add(1, Relaxed) + 1;
-        (Arc::new(Memtable::new(id, Arc::clone(chunks.chunks()))), chunks)
+        (
+            Arc::new(Memtable::new(id, Arc::clone(chunks.chunks()))),
+            chunks,
+        )
     }
 
     /// How full a memtable is, from 0 to 1: in bytes, or in entries of the hash table.
@@ -136,7 +139,9 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         F: Future<Output = ()> + MaybeSend + 'static,
     {
         use std::sync::atomic::Ordering::SeqCst;
-        let Some(this) = self.myself.upgrade() else { return };
+        let Some(this) = self.myself.upgrade() else {
+            return;
+        };
         this.tasks.fetch_add(1, SeqCst);
         let task = task(Arc::clone(&this));
         self.runtime.spawn(work, async move {

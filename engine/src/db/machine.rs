@@ -79,7 +79,10 @@ impl Machine for BatchesOnly {
     ) -> Result<()> {
         Err(Error::corrupt(
             "applying an entry",
-            format!("entry {} is not a batch: this store was written by a node", entry.index),
+            format!(
+                "entry {} is not a batch: this store was written by a node",
+                entry.index
+            ),
         ))
     }
 }

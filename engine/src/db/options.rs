@@ -85,7 +85,11 @@ impl Options {
             table_bytes: arena_bytes / 8,
             arena_bytes,
             cache_bytes: total / 16 * 5,
-            memtable_bytes: self.memtable_bytes.unwrap_or(64 << 20).min(memtable_most).max(4096),
+            memtable_bytes: self
+                .memtable_bytes
+                .unwrap_or(64 << 20)
+                .min(memtable_most)
+                .max(4096),
             pending_bytes: (arena_bytes / 16).max(64 << 10),
         }
     }

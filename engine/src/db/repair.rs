@@ -106,10 +106,21 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         let writer = self.storage.create(Object::Segment(segment)).await?;
         let mut log = {
             let commit = self.commit.lock();
-            let base_time_ms = orphans.first().map_or(commit.last_time_ms, |first| first.entry.time_ms);
+            let base_time_ms = orphans
+                .first()
+                .map_or(commit.last_time_ms, |first| first.entry.time_ms);
             let start = commit.log.end();
             let store = self.store_id;
-            Log::begin(writer, Beginning { segment, start, base_time_ms, store, synced_upto: start })?
+            Log::begin(
+                writer,
+                Beginning {
+                    segment,
+                    start,
+                    base_time_ms,
+                    store,
+                    synced_upto: start,
+                },
+            )?
         };
         log.settle(log.end(), Durability::Synced).await?;
         log.release()?;
@@ -130,14 +141,20 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             orphan.position = commit.log.append(&record_of(&orphan.entry))?;
             commit.pending.push_back(orphan);
         }
-        Ok(Ticket { position: commit.log.end(), epoch: commit.epoch })
+        Ok(Ticket {
+            position: commit.log.end(),
+            epoch: commit.epoch,
+        })
     }
 
     /// Flushes everything that is applied and commits a log that starts at `segment`, which is to come.
     async fn flush_all_for(&self, segment: u64) -> Result<()> {
         let ticket = {
             let commit = self.commit.lock();
-            Ticket { position: commit.settled, epoch: commit.epoch }
+            Ticket {
+                position: commit.settled,
+                epoch: commit.epoch,
+            }
         };
         self.apply_upto(ticket).await?;
         self.flush_all().await?;
@@ -150,7 +167,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     }
 
     fn forget_pending(&self, dropped: &[Pending<M>]) {
-        let bytes = dropped.iter().map(|pending| pending.entry.payload.len()).sum();
+        let bytes = dropped
+            .iter()
+            .map(|pending| pending.entry.payload.len())
+            .sum();
         self.pending_bytes.fetch_sub(bytes, SeqCst);
     }
 }

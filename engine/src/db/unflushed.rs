@@ -19,7 +19,8 @@ impl UnflushedRanges {
     /// Whether a reader at `seq_max` must not see the version `seq` of `key`.
     #[inline]
     pub(crate) fn hide(&self, key: &[u8], seq: u64, seq_max: u64) -> bool {
-        seq < self.newest.load(Ordering::Acquire) && self.ranges.read().covering_seq(key, seq_max) > seq
+        seq < self.newest.load(Ordering::Acquire)
+            && self.ranges.read().covering_seq(key, seq_max) > seq
     }
 
     pub(crate) fn add(&self, range: &RangeDelete) {
@@ -28,7 +29,11 @@ impl UnflushedRanges {
     }
 
     /// Puts what is left after a flush in place of all.
-    pub(crate) fn replace(&self, flushed_upto: u64, rest: impl IntoIterator<Item = Arc<RangeDeletes>>) {
+    pub(crate) fn replace(
+        &self,
+        flushed_upto: u64,
+        rest: impl IntoIterator<Item = Arc<RangeDeletes>>,
+    ) {
         let mut ranges = self.ranges.write();
         let mut kept = RangeDeletes::default();
         for rest in rest {

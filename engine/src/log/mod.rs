@@ -202,6 +202,10 @@ impl<W: Writer> Log<W> {
 }
 
 fn unopened(segment: u64) -> Error {
-    Error::new(ErrorKind::Closed, "appending to the log", "it is still being replayed")
-        .on(Object::Segment(segment))
+    Error::new(
+        ErrorKind::Closed,
+        "appending to the log",
+        "it is still being replayed",
+    )
+    .on(Object::Segment(segment))
 }

@@ -66,30 +66,116 @@ impl Backend for Node {
 }
 
 fn figures(db: &trilith::Stats) -> Vec<Figure> {
-    let counter = |name, help, value| Figure { name, help, is_counter: true, value };
-    let gauge = |name, help, value| Figure { name, help, is_counter: false, value };
+    let counter = |name, help, value| Figure {
+        name,
+        help,
+        is_counter: true,
+        value,
+    };
+    let gauge = |name, help, value| Figure {
+        name,
+        help,
+        is_counter: false,
+        value,
+    };
     let tables = db.levels.iter().map(|level| level.tables as u64).sum();
     vec![
-        counter("log_written_bytes", "Bytes appended to the log.", db.log_bytes),
+        counter(
+            "log_written_bytes",
+            "Bytes appended to the log.",
+            db.log_bytes,
+        ),
         counter("flushes", "Memtables written to tables.", db.flushes),
-        counter("flush_written_bytes", "Bytes that flushes wrote.", db.flush_bytes),
-        counter("compactions", "Compactions that merged tables.", db.compactions),
-        counter("compaction_moves", "Compactions that only moved a table down.", db.moves),
-        counter("compaction_read_bytes", "Bytes that compactions read.", db.compaction_read_bytes),
-        counter("compaction_written_bytes", "Bytes that compactions wrote.", db.compaction_write_bytes),
-        counter("cold_reads", "Reads that memory could not answer.", db.cold_reads),
-        counter("block_cache_hits", "Blocks found in the cache.", db.cache.hits),
-        counter("block_cache_misses", "Blocks read from storage.", db.cache.misses),
-        counter("delayed_writes", "Writes slowed down by backpressure.", db.delayed_writes),
-        counter("stopped_writes", "Writes stopped by backpressure.", db.stopped_writes),
-        gauge("backpressure_percent", "Backpressure: 0 is none, 100 stops writers.", (db.pressure * 100.0) as u64),
-        gauge("memtable_bytes", "Bytes in the active memtable.", db.memtable_bytes as u64),
-        gauge("frozen_memtables", "Memtables that wait to be flushed.", db.frozen_memtables as u64),
-        gauge("log_segments", "Segments of the log that are kept.", db.segments as u64),
-        gauge("l0_tables", "Tables in level 0.", db.levels.first().map_or(0, |level| level.tables as u64)),
+        counter(
+            "flush_written_bytes",
+            "Bytes that flushes wrote.",
+            db.flush_bytes,
+        ),
+        counter(
+            "compactions",
+            "Compactions that merged tables.",
+            db.compactions,
+        ),
+        counter(
+            "compaction_moves",
+            "Compactions that only moved a table down.",
+            db.moves,
+        ),
+        counter(
+            "compaction_read_bytes",
+            "Bytes that compactions read.",
+            db.compaction_read_bytes,
+        ),
+        counter(
+            "compaction_written_bytes",
+            "Bytes that compactions wrote.",
+            db.compaction_write_bytes,
+        ),
+        counter(
+            "cold_reads",
+            "Reads that memory could not answer.",
+            db.cold_reads,
+        ),
+        counter(
+            "block_cache_hits",
+            "Blocks found in the cache.",
+            db.cache.hits,
+        ),
+        counter(
+            "block_cache_misses",
+            "Blocks read from storage.",
+            db.cache.misses,
+        ),
+        counter(
+            "delayed_writes",
+            "Writes slowed down by backpressure.",
+            db.delayed_writes,
+        ),
+        counter(
+            "stopped_writes",
+            "Writes stopped by backpressure.",
+            db.stopped_writes,
+        ),
+        gauge(
+            "backpressure_percent",
+            "Backpressure: 0 is none, 100 stops writers.",
+            (db.pressure * 100.0) as u64,
+        ),
+        gauge(
+            "memtable_bytes",
+            "Bytes in the active memtable.",
+            db.memtable_bytes as u64,
+        ),
+        gauge(
+            "frozen_memtables",
+            "Memtables that wait to be flushed.",
+            db.frozen_memtables as u64,
+        ),
+        gauge(
+            "log_segments",
+            "Segments of the log that are kept.",
+            db.segments as u64,
+        ),
+        gauge(
+            "l0_tables",
+            "Tables in level 0.",
+            db.levels.first().map_or(0, |level| level.tables as u64),
+        ),
         gauge("tables", "Tables in all levels.", tables),
-        gauge("values_bytes", "Bytes in files of large values.", db.values_bytes),
-        gauge("block_cache_bytes", "Memory that the block cache takes.", db.cache.bytes),
-        gauge("background_errors", "Kinds of background work that fail at present.", db.background_errors.len() as u64),
+        gauge(
+            "values_bytes",
+            "Bytes in files of large values.",
+            db.values_bytes,
+        ),
+        gauge(
+            "block_cache_bytes",
+            "Memory that the block cache takes.",
+            db.cache.bytes,
+        ),
+        gauge(
+            "background_errors",
+            "Kinds of background work that fail at present.",
+            db.background_errors.len() as u64,
+        ),
     ]
 }
