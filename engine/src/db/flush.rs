@@ -221,7 +221,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             });
             let view = self.view();
             let rest = view.memtables().map(|memtable| memtable.range_deletes());
-            self.unflushed_ranges.replace(ranges.newest(), rest);
+            self.unflushed_ranges.take_out(ranges.newest(), rest);
         }
     }
 

@@ -36,6 +36,8 @@ pub(crate) struct Log<W> {
     base_time_ms: u64,
     /// Position up to which everything is known to be synced.
     synced_upto: u64,
+    /// The watermark that a record of this segment has already told.
+    told_upto: u64,
     /// Records are kept in `buffer` until released.
     held: bool,
     buffer: Vec<u8>,
@@ -62,6 +64,7 @@ impl<W: Writer> Log<W> {
             bytes: 0,
             base_time_ms: 0,
             synced_upto: 0,
+            told_upto: 0,
             held: true,
             buffer: Vec::new(),
         }
@@ -85,6 +88,7 @@ impl<W: Writer> Log<W> {
             bytes,
             base_time_ms: beginning.base_time_ms,
             synced_upto: beginning.synced_upto,
+            told_upto: 0,
             held: true,
             buffer: Vec::new(),
         })
@@ -114,6 +118,7 @@ impl<W: Writer> Log<W> {
             bytes: end.bytes,
             base_time_ms: end.base_time_ms,
             synced_upto: end.synced_upto,
+            told_upto: 0,
             held: false,
             buffer: Vec::new(),
         }
@@ -124,6 +129,7 @@ impl<W: Writer> Log<W> {
         self.writer = Some(writer);
         self.bytes = bytes;
         self.synced_upto = self.synced_upto.min(self.end());
+        self.told_upto = 0;
     }
 
     /// Appends a record and returns the position behind it. Never waits.
@@ -136,7 +142,9 @@ impl<W: Writer> Log<W> {
             self.buffer.clear();
         }
         let before = self.buffer.len();
-        record::encode(record, frame, self.synced_upto, &mut self.buffer);
+        let news = (self.synced_upto > self.told_upto).then_some(self.synced_upto);
+        self.told_upto = self.synced_upto;
+        record::encode(record, frame, news, &mut self.buffer);
         if self.held {
             self.bytes += (self.buffer.len() - before) as u64;
             return Ok(self.end());
