@@ -318,7 +318,7 @@ fn new_store<R: Runtime>(contents: &Contents, runtime: &R) -> Result<Manifest> {
     })
 }
 
-/// The segments to replay, in order. Those at the end that were never begun are not among them.
+/// The segments to replay, in order. Those that were never begun are not among them.
 async fn segments_of<S: Storage>(storage: &S, contents: &Contents, manifest: &Manifest) -> Result<Vec<u64>> {
     let mut segments: Vec<u64> = contents
         .objects
@@ -337,13 +337,16 @@ async fn segments_of<S: Storage>(storage: &S, contents: &Contents, manifest: &Ma
         return Err(Error::new(ErrorKind::Missing, "opening the store", "a segment of the log is missing")
             .on(Object::Segment(manifest.log_start)));
     }
-    while let Some(&last) = segments.last() {
-        let reader = storage.open(Object::Segment(last)).await?;
-        if !is_unbegun(&reader, last, manifest.store_id).await? {
-            break;
+    // A crash may bring back what the last opening removed, so they need not be at the end. Should one of
+    // them have held records after all, positions and indexes will not follow each other.
+    let mut begun = Vec::with_capacity(segments.len());
+    for segment in segments {
+        let reader = storage.open(Object::Segment(segment)).await?;
+        if !is_unbegun(&reader, segment, manifest.store_id).await? {
+            begun.push(segment);
         }
-        segments.pop();
     }
+    let segments = begun;
     if segments.is_empty() && manifest.log_synced.segment >= manifest.log_start && manifest.log_synced.offset > 0 {
         return Err(Error::new(ErrorKind::Missing, "opening the store", "the log is missing")
             .on(Object::Segment(manifest.log_synced.segment)));

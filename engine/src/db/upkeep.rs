@@ -71,13 +71,23 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         old_synced.await?;
         let header = {
             let mut commit = self.commit.lock();
+            if commit.log.segment() != segment {
+                // A repair has begun another one.
+                return Ok(());
+            }
             commit.log.note_synced(last);
             commit.previous = None;
+            commit.log.write_header()?;
             commit.log.settle(commit.log.start() + crate::log::HEADER_BYTES as u64, Durability::Synced)
         };
         self.changed.notify();
         header.await?;
-        self.commit.lock().log.release()?;
+        {
+            let mut commit = self.commit.lock();
+            if commit.log.segment() == segment {
+                commit.log.release()?;
+            }
+        }
         self.changed.notify();
         Ok(())
     }
@@ -102,7 +112,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             store: self.store_id,
             synced_upto: commit.log.synced_upto(),
         };
-        let old = std::mem::replace(&mut commit.log, Log::begin(writer, beginning)?);
+        let old = std::mem::replace(&mut commit.log, Log::prepare(writer, beginning));
         commit.segments.push_back((segment, start));
         let settled = old.settle(start, Durability::Synced);
         commit.previous = Some(old);
