@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 pub mod model;
+pub mod workload;
 
 use std::time::Duration;
 

@@ -14,7 +14,9 @@ use std::time::Duration;
 use trilith::{Batch, Db, Options, Range, Runtime, Snapshot, Storage, Sync};
 
 pub use oracle::Oracle;
-pub use steps::{Step, Write, key, steps, value};
+pub use steps::{Step, Write, key, value};
+#[allow(unused_imports, reason = "not every test draws steps")]
+pub use steps::steps;
 
 /// Where a store lives. One world has one store, opened and closed many times.
 pub trait World {
