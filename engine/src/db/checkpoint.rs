@@ -30,8 +30,12 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         let copying = Copying::begin(self);
         // A segment that is being begun has no place in a copy yet.
         self.changed
-            .wait(|| (!self.commit.lock().log.is_held()).then_some(()))
-            .await;
+            .wait(|| {
+                let commit = self.commit.lock();
+                let broken = commit.broken.clone().map(Err);
+                broken.or_else(|| (!commit.log.is_held()).then_some(Ok(())))
+            })
+            .await?;
         let (manifest, mut objects, ticket) = {
             let manifest = self.manifest.lock().await;
             let commit = self.commit.lock();

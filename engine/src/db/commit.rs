@@ -47,6 +47,9 @@ pub(crate) struct Commit<S: Storage, M: Machine> {
     /// How the last epoch ended.
     pub ended: Option<Ended>,
     pub rotating: bool,
+    /// Why the log could not be repaired. Nothing settles any more, and no repair is tried again: entries
+    /// may be missing from it.
+    pub broken: Option<Error>,
 }
 
 /// The end of an epoch: some entries had settled, the others' fate is the repair's to decide.
@@ -195,7 +198,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                         None => return Ok(()),
                     }
                 } else if commit.log.is_held() {
-                    None
+                    match &commit.broken {
+                        Some(error) => return Err(error.clone()),
+                        None => None,
+                    }
                 } else {
                     Some((commit.log.settle(ticket.position, to), true))
                 }
@@ -204,7 +210,8 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 self.changed
                     .wait(|| {
                         let commit = self.commit.lock();
-                        (!commit.log.is_held() || commit.epoch != ticket.epoch).then_some(())
+                        let moved_on = commit.epoch != ticket.epoch || commit.broken.is_some();
+                        (!commit.log.is_held() || moved_on).then_some(())
                     })
                     .await;
                 continue;

@@ -296,6 +296,7 @@ impl<S: Storage, M: Machine> Commit<S, M> {
             epoch: 0,
             ended: None,
             rotating: false,
+            broken: None,
         }
     }
 }

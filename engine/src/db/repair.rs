@@ -30,7 +30,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     pub(crate) fn repair(&self, error: &Error, epoch: u64) {
         let (orphans, cut_back) = {
             let mut commit = self.commit.lock();
-            if commit.epoch != epoch || self.health.is_closed() {
+            if commit.epoch != epoch || commit.broken.is_some() || self.health.is_closed() {
                 return;
             }
             self.health.refuse_writes(error.clone());
@@ -49,6 +49,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 Ok(()) => this.health.recover(),
                 Err(error) => {
                     tracing::error!(%error, "the log could not be repaired: read-only until reopened");
+                    this.commit.lock().broken = Some(error.clone());
                     this.decide(error.into_kind(ErrorKind::Unknown));
                 }
             }
