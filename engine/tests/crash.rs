@@ -11,7 +11,7 @@ use std::time::Duration;
 use support::workload::{Act, Case, Change, Progress, State, Store, acts, contents, is_long, key, open, states, work};
 use trilith::random::Random;
 use trilith::sim::TestRuntime;
-use trilith::storage::faulty::{CrashMode, CrashPoint, Moment, OpKind};
+use trilith::storage::faulty::{CrashMode, CrashPoint, Fault, Moment, OpKind, Plan, When};
 use trilith::{FaultyStorage, Result, Sync};
 
 /// A workload and what it may leave.
@@ -20,20 +20,30 @@ struct Workload {
     acts: Vec<Act>,
     states: Vec<State>,
     pace: Duration,
+    /// Operations take time, drawn from this seed, so that background work overlaps with writes.
+    slow: Option<u64>,
 }
 
 impl Workload {
-    fn new(sync: Sync, rounds: usize, pace: Duration) -> Self {
-        let acts = acts(11, rounds);
+    fn new(sync: Sync, slow: Option<u64>) -> Self {
+        let acts = acts(slow.unwrap_or(11), 6);
         let states = states(&acts);
-        Self { sync, acts, states, pace }
+        let pace = Duration::from_millis(if sync == Sync::Always { 0 } else { 40 });
+        Self { sync, acts, states, pace, slow }
+    }
+
+    fn plan(&self) -> Plan {
+        self.slow.map_or_else(Plan::new, |seed| Plan::slow(seed, 5))
     }
 
     /// Runs until the plan of `storage` stops it. Gives how far it came, and the time at its end.
     fn run(&self, storage: &FaultyStorage) -> (Progress, Duration, Result<()>) {
         let runtime = TestRuntime::new(5);
+        runtime.set_time_limit(Duration::from_secs(600));
         let progress = Progress::default();
-        let done = runtime.block_on(work(storage, &runtime, self.sync, &self.acts, self.pace, &progress));
+        let done = runtime.block_on(async {
+            work(storage, &runtime, self.sync, &self.acts, self.pace, &progress).await?.close().await
+        });
         runtime.kill_all();
         (progress, trilith::Runtime::monotonic(&runtime), done)
     }
@@ -125,15 +135,20 @@ fn modes(draw: u64) -> Vec<CrashMode> {
 }
 
 fn crash_everywhere(workload: &Workload, moment: Moment) {
-    let calm = FaultyStorage::new();
+    let calm = FaultyStorage::with_plan(workload.plan());
     let (_, _, done) = workload.run(&calm);
     done.unwrap();
     let ops = calm.log();
     for index in 0..calm.operations() {
         let point = CrashPoint { index, moment };
-        let storage = FaultyStorage::with_plan(point.plan());
+        let plan = workload.plan().once(When::index(index), Fault::Crash(moment));
+        let storage = FaultyStorage::with_plan(plan);
         let mut case = Case(format!("{point:?}, {:?}", ops[index as usize]));
         let (progress, now, done) = workload.run(&storage);
+        if !storage.is_crashed() {
+            // The operation was abandoned before its end.
+            continue;
+        }
         done.unwrap_err();
         for mode in modes(index * 3 + moment as u64) {
             case.0 = format!("{point:?}, {:?}, {mode:?}", ops[index as usize]);
@@ -144,18 +159,11 @@ fn crash_everywhere(workload: &Workload, moment: Moment) {
     }
 }
 
-fn always() -> Workload {
-    Workload::new(Sync::Always, 6, Duration::ZERO)
-}
-
-fn every_second() -> Workload {
-    Workload::new(Sync::EverySecond, 6, Duration::from_millis(40))
-}
-
 #[test]
 fn the_workload_meets_everything() {
-    for workload in [always(), every_second()] {
-        let storage = FaultyStorage::new();
+    for (sync, slow) in [(Sync::Always, None), (Sync::EverySecond, None), (Sync::Always, Some(1)), (Sync::EverySecond, Some(2))] {
+        let workload = Workload::new(sync, slow);
+        let storage = FaultyStorage::with_plan(workload.plan());
         let (progress, _, done) = workload.run(&storage);
         done.unwrap();
         let stats = progress.stats.borrow();
@@ -190,33 +198,45 @@ fn the_workload_meets_everything() {
     }
 }
 
-#[test]
-fn under_always_a_crash_before_any_operation_loses_nothing() {
-    crash_everywhere(&always(), Moment::Before);
+/// Strikes at every moment, or at the one that can tear, in so many schedules.
+fn crash_in_schedules(sync: Sync, schedules: u64) {
+    for seed in 1..=schedules * if is_long() { 10 } else { 1 } {
+        let _case = Case(format!("schedule {seed}"));
+        let moments = if is_long() { &Moment::ALL[..] } else { &[Moment::During] };
+        for &moment in moments {
+            crash_everywhere(&Workload::new(sync, Some(seed)), moment);
+        }
+    }
 }
 
 #[test]
-fn under_always_a_crash_during_any_operation_loses_nothing() {
-    crash_everywhere(&always(), Moment::During);
+fn under_always_a_crash_at_any_operation_loses_nothing() {
+    for moment in Moment::ALL {
+        crash_everywhere(&Workload::new(Sync::Always, None), moment);
+    }
 }
 
 #[test]
-fn under_always_a_crash_after_any_operation_loses_nothing() {
-    crash_everywhere(&always(), Moment::After);
+fn under_always_a_crash_amid_background_work_loses_nothing() {
+    crash_in_schedules(Sync::Always, 4);
 }
 
 #[test]
 fn under_everysec_a_killed_process_loses_nothing_and_the_power_a_second() {
-    let moments = if is_long() { &Moment::ALL[..] } else { &[Moment::During] };
-    for &moment in moments {
-        crash_everywhere(&every_second(), moment);
+    for moment in Moment::ALL {
+        crash_everywhere(&Workload::new(Sync::EverySecond, None), moment);
     }
+}
+
+#[test]
+fn under_everysec_background_work_changes_nothing_of_that() {
+    crash_in_schedules(Sync::EverySecond, 3);
 }
 
 /// The stores that crashes leave are opened, with a crash at each operation of that; then opened again.
 #[test]
 fn a_crash_of_recovery_loses_nothing_either() {
-    let workload = always();
+    let workload = Workload::new(Sync::Always, None);
     let calm = FaultyStorage::new();
     workload.run(&calm).2.unwrap();
     let step = if is_long() { 11 } else { 53 };

@@ -165,7 +165,7 @@ pub struct Progress {
     pub stats: RefCell<Vec<Stats>>,
 }
 
-/// Does the acts, one after the other, `pace` apart; ends at the first error.
+/// Does the acts, one after the other, `pace` apart; ends at the first error. Gives the store, still open.
 pub async fn work(
     storage: &FaultyStorage,
     runtime: &TestRuntime,
@@ -173,9 +173,10 @@ pub async fn work(
     acts: &[Act],
     pace: Duration,
     progress: &Progress,
-) -> Result<()> {
+) -> Result<Store> {
     let mut db = open(storage, runtime, sync).await?;
-    for act in acts {
+    for (at, act) in acts.iter().enumerate() {
+        let _case = Case(format!("act {at}: {act:?}"));
         match act {
             Act::Write(changes) => {
                 progress.submitted.set(progress.submitted.get() + 1);
@@ -206,7 +207,7 @@ pub async fn work(
         }
     }
     progress.stats.borrow_mut().push(db.stats());
-    db.close().await
+    Ok(db)
 }
 
 /// Everything that a store holds: walked forwards, compared with a walk backwards and with every get.
