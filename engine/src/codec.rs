@@ -102,7 +102,11 @@ mod tests {
     #[test]
     fn varints_round_trip_at_every_length() {
         for shift in 0..64 {
-            for value in [1u64 << shift, (1u64 << shift).wrapping_sub(1), u64::MAX >> shift] {
+            for value in [
+                1u64 << shift,
+                (1u64 << shift).wrapping_sub(1),
+                u64::MAX >> shift,
+            ] {
                 let mut out = Vec::new();
                 put_varint(&mut out, value);
                 let mut decoder = Decoder::new(&out);

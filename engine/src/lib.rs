@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_types))]
 
 mod codec;
+pub mod command;
 pub mod db;
 mod error;
 pub mod log;
@@ -16,6 +17,7 @@ pub mod record;
 pub mod runtime;
 mod signal;
 pub mod sim;
+pub mod slot;
 pub mod storage;
 
 pub use db::{Batch, Db, Explanation, Options, Range, Scan, Snapshot, Stats, Sync};

@@ -25,7 +25,9 @@ async fn open(storage: &MemoryStorage, runtime: &TestRuntime) -> Result<Store> {
 
 fn run<F: Future<Output = Result<()>>>(test: impl FnOnce(MemoryStorage, TestRuntime) -> F) {
     let runtime = TestRuntime::new(7);
-    runtime.block_on(test(MemoryStorage::new(), runtime.clone())).unwrap();
+    runtime
+        .block_on(test(MemoryStorage::new(), runtime.clone()))
+        .unwrap();
 }
 
 async fn collect(db: &Store, range: Range) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
@@ -74,13 +76,24 @@ fn everything_is_there_after_flushes_compactions_and_reopening() {
         storage.unlock();
         let db = open(&storage, &runtime).await?;
         for i in 0..10_000 {
-            assert_eq!(db.get(&key(i)).await?.unwrap(), format!("value {i}").as_bytes(), "{i}");
+            assert_eq!(
+                db.get(&key(i)).await?.unwrap(),
+                format!("value {i}").as_bytes(),
+                "{i}"
+            );
         }
         assert_eq!(collect(&db, Range::all()).await?.len(), 10_000);
-        assert_eq!(db.verify().await?.problems.first().map(ToString::to_string), None);
+        assert_eq!(
+            db.verify().await?.problems.first().map(ToString::to_string),
+            None
+        );
         db.compact().await?;
         for i in 0..10_000 {
-            assert_eq!(db.get(&key(i)).await?.unwrap(), format!("value {i}").as_bytes(), "{i}");
+            assert_eq!(
+                db.get(&key(i)).await?.unwrap(),
+                format!("value {i}").as_bytes(),
+                "{i}"
+            );
         }
         db.close().await
     });
@@ -200,8 +213,14 @@ fn large_values_lie_apart_and_come_back() {
             assert_eq!(db.get(&key(i)).await?.unwrap(), value(i));
         }
         let all = collect(&db, Range::all()).await?;
-        assert_eq!(all.iter().filter(|(_, value)| value.len() > 1000).count(), 50);
-        assert_eq!(db.verify().await?.problems.first().map(ToString::to_string), None);
+        assert_eq!(
+            all.iter().filter(|(_, value)| value.len() > 1000).count(),
+            50
+        );
+        assert_eq!(
+            db.verify().await?.problems.first().map(ToString::to_string),
+            None
+        );
         db.close().await
     });
 }
@@ -210,7 +229,8 @@ fn large_values_lie_apart_and_come_back() {
 fn what_expires_is_gone_and_compaction_takes_it_away() {
     run(|storage, runtime| async move {
         let db = open(&storage, &runtime).await?;
-        db.put_for(b"soon", b"v", Duration::from_millis(500)).await?;
+        db.put_for(b"soon", b"v", Duration::from_millis(500))
+            .await?;
         db.put(b"never", b"v").await?;
         assert!(db.get(b"soon").await?.is_some());
         trilith::Runtime::sleep(&runtime, Duration::from_secs(5)).await;
@@ -228,9 +248,17 @@ fn a_batch_is_one_write() {
         let db = open(&storage, &runtime).await?;
         db.put(b"b", b"old").await?;
         let mut batch = Batch::new();
-        batch.put(b"a", b"1").put(b"b", b"2").delete(b"b").delete_range(b"a", Some(b"b")).put(b"c", b"3");
+        batch
+            .put(b"a", b"1")
+            .put(b"b", b"2")
+            .delete(b"b")
+            .delete_range(b"a", Some(b"b"))
+            .put(b"c", b"3");
         db.write(batch).await?;
-        assert_eq!(collect(&db, Range::all()).await?, [(b"c".to_vec(), b"3".to_vec())]);
+        assert_eq!(
+            collect(&db, Range::all()).await?,
+            [(b"c".to_vec(), b"3".to_vec())]
+        );
         db.close().await
     });
 }
@@ -262,7 +290,15 @@ fn a_checkpoint_is_a_store_of_its_own() {
         db.delete_range(b"", None).await?;
         let other = open(&copy, &runtime).await?;
         assert_eq!(collect(&other, Range::all()).await?.len(), 3000);
-        assert_eq!(other.verify().await?.problems.first().map(ToString::to_string), None);
+        assert_eq!(
+            other
+                .verify()
+                .await?
+                .problems
+                .first()
+                .map(ToString::to_string),
+            None
+        );
         other.close().await?;
         db.close().await
     });

@@ -3,12 +3,20 @@
 //!
 //! Without default features this is the embedded store, and pulls in no async runtime.
 
+#[cfg(feature = "bench")]
+pub mod bench;
 pub mod blocking;
 pub mod files;
+#[cfg(feature = "server")]
+pub mod resp;
 pub mod runtime;
+#[cfg(feature = "server")]
+pub mod server;
+mod store;
 mod sys;
 mod workers;
 
 pub use blocking::block_on;
 pub use files::FileStorage;
 pub use runtime::NativeRuntime;
+pub use store::{FileDb, Scan, Snapshot, Store, open, open_with};

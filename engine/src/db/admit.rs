@@ -56,7 +56,11 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                     return Some(self.health.check_writable());
                 }
                 let error = self.counters.background_error()?;
-                let kind = if error.kind() == ErrorKind::Full { ErrorKind::Full } else { ErrorKind::ReadOnly };
+                let kind = if error.kind() == ErrorKind::Full {
+                    ErrorKind::Full
+                } else {
+                    ErrorKind::ReadOnly
+                };
                 Some(Err(error.into_kind(kind)))
             })
             .await
@@ -65,7 +69,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     /// Measures again what is behind. Called whenever a memtable or a table comes or goes.
     pub(crate) fn pressure_changed(&self) {
         let view = self.view();
-        let debt = crate::lsm::compaction::leveled::debt(&view.levels, &self.options.compaction);
+        let debt = crate::lsm::compaction::debt(&view.levels, &self.compaction);
         let behind = Behind {
             frozen: view.frozen.len(),
             active: self.fullness(&view.active),

@@ -73,16 +73,28 @@ impl<S: Storage> Applier<S> {
         Ok(reply)
     }
 
-    fn apply_ops<R: Runtime, M: Machine>(&mut self, core: &Core<S, R, M>, payload: &Bytes) -> Result<()> {
+    fn apply_ops<R: Runtime, M: Machine>(
+        &mut self,
+        core: &Core<S, R, M>,
+        payload: &Bytes,
+    ) -> Result<()> {
         let ops = Ops::new(payload)
             .ok_or_else(|| Error::corrupt("applying a batch", "its payload is not a batch's"))?;
         for op in ops {
             self.seq += 1;
             match op? {
-                Op::Put { key, value, deadline_ms } if value.len() >= core.options.large_value_bytes => {
+                Op::Put {
+                    key,
+                    value,
+                    deadline_ms,
+                } if value.len() >= core.options.large_value_bytes => {
                     self.put_large(core, key, payload.slice_ref(value), deadline_ms)?;
                 }
-                Op::Put { key, value, deadline_ms } => {
+                Op::Put {
+                    key,
+                    value,
+                    deadline_ms,
+                } => {
                     self.write(core, key, Kind::Put, deadline_ms, value)?;
                 }
                 Op::Delete { key } => self.write(core, key, Kind::Delete, 0, &[])?,
@@ -141,7 +153,12 @@ impl<S: Storage> Applier<S> {
         Ok(())
     }
 
-    fn delete_range<R: Runtime, M: Machine>(&mut self, core: &Core<S, R, M>, start: &[u8], end: Option<&[u8]>) {
+    fn delete_range<R: Runtime, M: Machine>(
+        &mut self,
+        core: &Core<S, R, M>,
+        start: &[u8],
+        end: Option<&[u8]>,
+    ) {
         let range = RangeDelete {
             start: start.into(),
             end: end.map(Into::into),

@@ -107,7 +107,8 @@ impl Batch {
 
     fn check(&mut self, key: &[u8], value: &[u8]) {
         if key.len() > KEY_BYTES_MAX {
-            self.invalid.get_or_insert("a key is longer than 65,535 bytes");
+            self.invalid
+                .get_or_insert("a key is longer than 65,535 bytes");
         }
         if value.len() > VALUE_BYTES_MAX {
             self.invalid.get_or_insert("a value is longer than 512 MiB");
@@ -227,7 +228,10 @@ impl<'a> Iterator for Ops<'a> {
             self.left = 0;
         }
         Some(op.ok_or_else(|| {
-            Error::corrupt("applying a batch", "its payload is not one that a batch writes")
+            Error::corrupt(
+                "applying a batch",
+                "its payload is not one that a batch writes",
+            )
         }))
     }
 }
@@ -247,12 +251,28 @@ mod tests {
             .delete_range(b"x", None);
         let payload = batch.into_payload().unwrap();
         let ops: Vec<_> = Ops::new(&payload).unwrap().map(Result::unwrap).collect();
-        let put = |key, value, deadline_ms| Op::Put { key, value, deadline_ms };
+        let put = |key, value, deadline_ms| Op::Put {
+            key,
+            value,
+            deadline_ms,
+        };
         assert_eq!(ops[0], put(b"a", b"1", 0));
         assert_eq!(ops[1], put(b"b", b"", 77));
         assert_eq!(ops[2], Op::Delete { key: b"" });
-        assert_eq!(ops[3], Op::DeleteRange { start: b"c", end: Some(b"d") });
-        assert_eq!(ops[4], Op::DeleteRange { start: b"x", end: None });
+        assert_eq!(
+            ops[3],
+            Op::DeleteRange {
+                start: b"c",
+                end: Some(b"d")
+            }
+        );
+        assert_eq!(
+            ops[4],
+            Op::DeleteRange {
+                start: b"x",
+                end: None
+            }
+        );
         assert_eq!(ops.len(), 5);
     }
 
@@ -260,7 +280,10 @@ mod tests {
     fn one_put_is_a_batch_of_one() {
         let mut batch = Batch::new();
         batch.put_until(b"k", b"v", 9);
-        assert_eq!(batch.into_payload().unwrap(), put_payload(b"k", b"v", 9).unwrap());
+        assert_eq!(
+            batch.into_payload().unwrap(),
+            put_payload(b"k", b"v", 9).unwrap()
+        );
     }
 
     #[test]

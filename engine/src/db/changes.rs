@@ -19,7 +19,7 @@ pub struct Changes<'a, S: Storage, R: Runtime, M: Machine> {
     written: Vec<(Bytes, Option<(Bytes, u64)>)>,
     /// Everything in a range is gone, as far as this entry is concerned.
     cleared: Vec<(Bytes, Option<Bytes>)>,
-    summary: i64,
+    summary: M::Summary,
 }
 
 impl<'a, S: Storage, R: Runtime, M: Machine> Changes<'a, S, R, M> {
@@ -31,7 +31,7 @@ impl<'a, S: Storage, R: Runtime, M: Machine> Changes<'a, S, R, M> {
             batch: Batch::new(),
             written: Vec::new(),
             cleared: Vec::new(),
-            summary: 0,
+            summary: M::Summary::default(),
         }
     }
 
@@ -62,7 +62,12 @@ impl<'a, S: Storage, R: Runtime, M: Machine> Changes<'a, S, R, M> {
 
     /// What this entry has already done to `key`, if anything.
     fn written(&self, key: &[u8]) -> Option<Option<(Bytes, u64)>> {
-        if let Some((_, value)) = self.written.iter().rev().find(|(written, _)| written == key) {
+        if let Some((_, value)) = self
+            .written
+            .iter()
+            .rev()
+            .find(|(written, _)| written == key)
+        {
             return Some(value.clone());
         }
         let cleared = |(start, end): &(Bytes, Option<Bytes>)| {
@@ -75,7 +80,8 @@ impl<'a, S: Storage, R: Runtime, M: Machine> Changes<'a, S, R, M> {
     pub fn put(&mut self, key: &[u8], value: &[u8], deadline_ms: u64) {
         self.batch.put_until(key, value, deadline_ms);
         let written = (Bytes::copy_from_slice(value), deadline_ms);
-        self.written.push((Bytes::copy_from_slice(key), Some(written)));
+        self.written
+            .push((Bytes::copy_from_slice(key), Some(written)));
     }
 
     /// Removes `key`.
@@ -89,16 +95,18 @@ impl<'a, S: Storage, R: Runtime, M: Machine> Changes<'a, S, R, M> {
         self.batch.delete_range(start, end);
         let covers = |key: &Bytes| key >= start && end.is_none_or(|end| &key[..] < end);
         self.written.retain(|(key, _)| !covers(key));
-        self.cleared
-            .push((Bytes::copy_from_slice(start), end.map(Bytes::copy_from_slice)));
+        self.cleared.push((
+            Bytes::copy_from_slice(start),
+            end.map(Bytes::copy_from_slice),
+        ));
     }
 
-    /// Adds to what [`Machine::applied`] hears when the entry has taken effect.
-    pub fn add_to_summary(&mut self, by: i64) {
-        self.summary += by;
+    /// What [`Machine::applied`] hears when the entry has taken effect.
+    pub fn summary(&mut self) -> &mut M::Summary {
+        &mut self.summary
     }
 
-    pub(crate) fn into_parts(self) -> (Batch, i64) {
+    pub(crate) fn into_parts(self) -> (Batch, M::Summary) {
         (self.batch, self.summary)
     }
 }

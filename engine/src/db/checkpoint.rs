@@ -40,7 +40,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             let manifest = self.manifest.lock().await;
             let commit = self.commit.lock();
             let objects = segments_upto(&commit.segments, commit.settled);
-            let ticket = Ticket { position: commit.settled, epoch: commit.epoch };
+            let ticket = Ticket {
+                position: commit.settled,
+                epoch: commit.epoch,
+            };
             (manifest.clone(), objects, ticket)
         };
         self.settle(ticket, Durability::Written).await?;
@@ -67,12 +70,24 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
 }
 
 /// Each segment with the length up to which it holds anything before `position`.
-fn segments_upto(segments: &std::collections::VecDeque<(u64, u64)>, position: u64) -> Vec<(Object, u64)> {
-    let ends = segments.iter().skip(1).map(|&(_, start)| start).chain([u64::MAX]);
+fn segments_upto(
+    segments: &std::collections::VecDeque<(u64, u64)>,
+    position: u64,
+) -> Vec<(Object, u64)> {
+    let ends = segments
+        .iter()
+        .skip(1)
+        .map(|&(_, start)| start)
+        .chain([u64::MAX]);
     segments
         .iter()
         .zip(ends)
         .filter(|&(&(_, start), _)| start < position || segments.len() == 1)
-        .map(|(&(segment, start), end)| (Object::Segment(segment), position.min(end).saturating_sub(start)))
+        .map(|(&(segment, start), end)| {
+            (
+                Object::Segment(segment),
+                position.min(end).saturating_sub(start),
+            )
+        })
         .collect()
 }

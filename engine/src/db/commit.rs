@@ -47,9 +47,13 @@ pub(crate) struct Commit<S: Storage, M: Machine> {
     /// How the last epoch ended.
     pub ended: Option<Ended>,
     pub rotating: bool,
+    /// Set while the log is repaired.
+    pub repairing: bool,
     /// Why the log could not be repaired. Nothing settles any more, and no repair is tried again: entries
     /// may be missing from it.
     pub broken: Option<Error>,
+    /// Position at which the log was opened.
+    pub opened_at: u64,
 }
 
 /// The end of an epoch: some entries had settled, the others' fate is the repair's to decide.
@@ -71,7 +75,13 @@ pub(crate) struct Ticket {
 
 impl<S: Storage, M: Machine> Commit<S, M> {
     /// Appends an entry to the log and to the queue.
-    pub(crate) fn append(&mut self, payload: Bytes, now_ms: u64, seed: u64, reply: Option<ReplySlot<M>>) -> Result<Ticket> {
+    pub(crate) fn append(
+        &mut self,
+        payload: Bytes,
+        now_ms: u64,
+        seed: u64,
+        reply: Option<ReplySlot<M>>,
+    ) -> Result<Ticket> {
         self.last_time_ms = self.last_time_ms.max(now_ms);
         let entry = Entry {
             index: self.next_index,
@@ -127,7 +137,9 @@ impl<S: Storage, M: Machine> Commit<S, M> {
             verdict: None,
         });
         self.epoch += 1;
-        let kept = self.pending.partition_point(|pending| pending.position <= self.settled);
+        let kept = self
+            .pending
+            .partition_point(|pending| pending.position <= self.settled);
         self.pending.split_off(kept).into()
     }
 
@@ -155,12 +167,30 @@ pub(crate) fn record_of(entry: &Entry) -> LogRecord<'_> {
 
 impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     /// Appends one entry; its place in the order is fixed when this returns.
-    pub(crate) fn append(&self, payload: Bytes, seed: u64, reply: Option<ReplySlot<M>>) -> Result<Ticket> {
+    pub(crate) fn append(
+        &self,
+        payload: Bytes,
+        seed: u64,
+        reply: Option<ReplySlot<M>>,
+    ) -> Result<Ticket> {
         let (now_ms, bytes) = (self.runtime.wall_ms(), payload.len());
         let mut commit = self.commit.lock();
         self.health.check_writable()?;
-        let ticket = commit.append(payload, now_ms, seed, reply)?;
+        let ticket = match commit.append(payload, now_ms, seed, reply) {
+            Ok(ticket) => ticket,
+            Err(error) => {
+                let epoch = commit.epoch;
+                drop(commit);
+                self.repair(&error, epoch);
+                // Nothing of it has reached the storage.
+                let is_full = error.kind() == ErrorKind::Full;
+                return Err(if is_full { error } else { error.into_kind(ErrorKind::ReadOnly) });
+            }
+        };
         self.pending_bytes.fetch_add(bytes, Relaxed);
+        self.counters
+            .log_bytes
+            .store(commit.log.end() - commit.opened_at, Relaxed);
         let full = commit.log.bytes() >= self.options.segment_bytes && !commit.rotating;
         commit.rotating |= full;
         drop(commit);
@@ -178,6 +208,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         };
         if let Err(error) = self.settle(ticket, durability).await {
             self.repair(&error, ticket.epoch);
+            if self.commit.lock().epoch == ticket.epoch {
+                // Nobody mends the log of a store that is closed.
+                return Err(error.into_kind(ErrorKind::Unknown));
+            }
         }
         self.apply_upto(ticket).await
     }
@@ -232,13 +266,21 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         let noted = self.commit.lock().note_settled(ticket);
         match noted {
             Some(noted) => noted?,
-            None => self.changed.wait(|| self.commit.lock().judge(ticket)).await?,
+            None => {
+                self.changed
+                    .wait(|| self.commit.lock().judge(ticket))
+                    .await?
+            }
         }
         loop {
             // Taken as a statement of its own: the lock must not live through the body.
             let taken = self.applier.lock().take();
             if let Some(applier) = taken {
-                let mut turn = Turn { core: self, applier: Some(applier), pending: None };
+                let mut turn = Turn {
+                    core: self,
+                    applier: Some(applier),
+                    pending: None,
+                };
                 turn.apply_settled().await?;
             }
             if self.is_applied(ticket) {
@@ -266,7 +308,9 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 if self.is_applied(ticket) || self.applier.lock().is_some() {
                     return Some(Ok(()));
                 }
-                self.health.failure().map(|error| Err(error.into_kind(ErrorKind::Unknown)))
+                self.health
+                    .failure()
+                    .map(|error| Err(error.into_kind(ErrorKind::Unknown)))
             })
             .await
     }
@@ -288,15 +332,20 @@ impl<S: Storage, R: Runtime, M: Machine> Turn<'_, S, R, M> {
             let (Some(pending), Some(applier)) = (&self.pending, &mut self.applier) else {
                 return Ok(());
             };
-            let reply = applier.apply(self.core, &pending.entry).await.map_err(|error| {
-                self.core.health.fail(error.clone());
-                error.into_kind(ErrorKind::Unknown)
-            })?;
+            let reply = applier
+                .apply(self.core, &pending.entry)
+                .await
+                .map_err(|error| {
+                    self.core.health.fail(error.clone());
+                    error.into_kind(ErrorKind::Unknown)
+                })?;
             if let (Some(slot), Some(reply)) = (&pending.reply, reply) {
                 *slot.lock() = Some(reply);
             }
             applier.position = pending.position;
-            self.core.pending_bytes.fetch_sub(pending.entry.payload.len(), Relaxed);
+            self.core
+                .pending_bytes
+                .fetch_sub(pending.entry.payload.len(), Relaxed);
             self.core.applied.store(pending.position, Release);
             self.pending = None;
             applier.freeze_if_full(self.core);

@@ -43,7 +43,17 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     /// The task that compacts, one choice after the other, until the store is closed.
     pub(crate) async fn compact_forever(self: Arc<Self>) {
         loop {
-            let next = self.compaction_wanted.wait(|| self.next_compaction()).await;
+            let next = self
+                .compaction_wanted
+                .wait(|| {
+                    let next = self.next_compaction();
+                    self.compaction_idle.store(next.is_none(), SeqCst);
+                    if next.is_none() {
+                        self.changed.notify();
+                    }
+                    next
+                })
+                .await;
             let choice = match next {
                 Next::Stop => return,
                 Next::ManualDone => {
@@ -68,7 +78,8 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 Err(error) if error.kind() == ErrorKind::Closed => return,
                 Err(error) => {
                     tracing::error!(%error, "a compaction failed");
-                    self.counters.set_background_error("compaction", Some(error));
+                    self.counters
+                        .set_background_error("compaction", Some(error));
                     self.nap(RETRY).await;
                 }
             }
@@ -89,17 +100,37 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             now_ms: requested.map_or(oldest_clock_ms, |manual| manual.now_ms.min(oldest_clock_ms)),
             deletes: &deletes,
         };
-        let options = &self.options.compaction;
+        let options = &self.compaction;
         if let Some(Manual { upto_seq, .. }) = requested {
-            return Some(match manual(&view.levels, options, &busy, &state, upto_seq) {
-                Choice::Nothing => Next::ManualDone,
-                choice => Next::Carry(choice),
-            });
+            return Some(
+                match manual(&view.levels, options, &busy, &state, upto_seq) {
+                    Choice::Nothing => Next::ManualDone,
+                    choice => Next::Carry(choice),
+                },
+            );
         }
         match leveled::choose(&view.levels, options, &busy, &state) {
             Choice::Nothing => None,
             choice => Some(Next::Carry(choice)),
         }
+    }
+
+    /// Waits until there is nothing to flush and nothing to compact.
+    pub(crate) async fn quiesce(&self) -> Result<()> {
+        self.compaction_idle.store(false, SeqCst);
+        self.compaction_wanted.notify();
+        self.changed
+            .wait(|| {
+                if self.frozen.lock().is_empty() && self.compaction_idle.load(SeqCst) {
+                    return Some(Ok(()));
+                }
+                let error = self
+                    .health
+                    .failure()
+                    .or_else(|| self.counters.background_error())?;
+                Some(Err(error))
+            })
+            .await
     }
 
     /// Compacts everything that is in tables now.
@@ -115,7 +146,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 if self.manual.lock().is_none() {
                     return Some(Ok(()));
                 }
-                let error = self.health.failure().or_else(|| self.counters.background_error())?;
+                let error = self
+                    .health
+                    .failure()
+                    .or_else(|| self.counters.background_error())?;
                 *self.manual.lock() = None;
                 Some(Err(error))
             })
@@ -127,15 +161,29 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             Choice::Nothing => Ok(()),
             Choice::Move { tables, to } => {
                 self.counters.moves.fetch_add(1, Relaxed);
-                let add = tables.iter().map(|(_, meta)| (to, Arc::clone(meta))).collect();
-                self.install(Edit { remove: ids(&tables), add, values: Vec::new() }).await
+                let add = tables
+                    .iter()
+                    .map(|(_, meta)| (to, Arc::clone(meta)))
+                    .collect();
+                self.install(Edit {
+                    remove: ids(&tables),
+                    add,
+                    values: Vec::new(),
+                })
+                .await
             }
             Choice::Drop { tables } => {
-                self.install(Edit { remove: ids(&tables), ..Edit::default() }).await
+                self.install(Edit {
+                    remove: ids(&tables),
+                    ..Edit::default()
+                })
+                .await
             }
             Choice::Merge(merge) => {
                 self.counters.compactions.fetch_add(1, Relaxed);
-                self.counters.compaction_read_bytes.fetch_add(merge.bytes(), Relaxed);
+                self.counters
+                    .compaction_read_bytes
+                    .fetch_add(merge.bytes(), Relaxed);
                 let mut edit = self.merge(&merge).await?;
                 edit.remove = ids(&merge.inputs);
                 self.install(edit).await
@@ -146,7 +194,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     async fn merge(&self, merge: &Merge) -> Result<Edit> {
         let view = self.view();
         let own = collect(merge_range_deletes(&view, merge)?.iter());
-        let expire = self.machine.expires_in_compaction() && self.options.compaction.expire;
+        let expire = self.machine.expires_in_compaction() && self.compaction.expire;
         let (_, oldest_clock_ms) = self.oldest_reader();
         let rules = Rules {
             snapshots: self.snapshot_seqs(),
@@ -162,7 +210,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         };
         let mut outputs = Outputs::new(self, merge.to, large, kept);
         let mut cursor = MergeCursor::new(merge_sources(&view, merge)?, Direction::Forward);
-        match self.merge_into(merge, &mut cursor, rules, below, &mut outputs).await {
+        match self
+            .merge_into(merge, &mut cursor, rules, below, &mut outputs)
+            .await
+        {
             Ok(()) => outputs.finish().await,
             Err(error) => {
                 outputs.abandon().await;
@@ -180,7 +231,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         outputs: &mut Outputs<'_, S, R, M>,
     ) -> Result<()> {
         let mut retain = Retain::new(rules);
-        let mut cutter = Cutter::new(merge, &self.options.compaction);
+        let mut cutter = Cutter::new(merge, &self.compaction);
         let mut position = cursor.seek(None)?;
         loop {
             match position {
@@ -195,9 +246,12 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             let kept = match retain.judge(record, |key| below.may_hold(key)) {
                 Verdict::Keep => Some(record),
                 Verdict::KeepZeroed => Some(Record { seq: 0, ..record }),
-                Verdict::Tombstone => {
-                    Some(Record { kind: Kind::Delete, deadline_ms: 0, value: &[], ..record })
-                }
+                Verdict::Tombstone => Some(Record {
+                    kind: Kind::Delete,
+                    deadline_ms: 0,
+                    value: &[],
+                    ..record
+                }),
                 Verdict::Drop => None,
             };
             if let Some(record) = kept {
@@ -228,7 +282,9 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         drop(manifest);
         let added: BTreeSet<u64> = edit.add.iter().map(|(_, meta)| meta.id).collect();
         let gone = edit.remove.iter().filter(|id| !added.contains(id));
-        let objects = gone.chain(&applied.dead_values).map(|&id| Object::Table(id));
+        let objects = gone
+            .chain(&applied.dead_values)
+            .map(|&id| Object::Table(id));
         self.remove(objects.collect()).await
     }
 }
@@ -245,9 +301,16 @@ fn collect<'a>(ranges: impl Iterator<Item = &'a crate::record::RangeDelete>) -> 
     deletes
 }
 
-fn merge_range_deletes<S: Storage>(view: &View<S>, merge: &Merge) -> Result<Vec<crate::record::RangeDelete>> {
+fn merge_range_deletes<S: Storage>(
+    view: &View<S>,
+    merge: &Merge,
+) -> Result<Vec<crate::record::RangeDelete>> {
     let mut ranges = Vec::new();
-    for (_, meta) in merge.inputs.iter().filter(|(_, meta)| meta.range_deletes > 0) {
+    for (_, meta) in merge
+        .inputs
+        .iter()
+        .filter(|(_, meta)| meta.range_deletes > 0)
+    {
         ranges.extend_from_slice(view.table(meta.id)?.range_deletes());
     }
     Ok(ranges)
@@ -272,7 +335,9 @@ fn merge_sources<S: Storage>(view: &View<S>, merge: &Merge) -> Result<Vec<Source
             at += 1;
             continue;
         }
-        let same = merge.inputs[at..].iter().take_while(|(other, _)| other == level);
+        let same = merge.inputs[at..]
+            .iter()
+            .take_while(|(other, _)| other == level);
         let metas: Vec<_> = same.map(|(_, meta)| Arc::clone(meta)).collect();
         at += metas.len();
         let cursor = view.level_cursor(&metas, Direction::Forward, options)?;

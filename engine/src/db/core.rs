@@ -1,8 +1,8 @@
 //! Everything that the handles and the background tasks of one store share.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -19,6 +19,7 @@ use super::stats::Counters;
 use super::unflushed::UnflushedRanges;
 use super::view::View;
 use crate::lsm::cache::BlockCache;
+use crate::lsm::compaction::CompactionOptions;
 use crate::lsm::manifest::Manifest;
 use crate::lsm::memtable::Memtable;
 use crate::memory::{ChunkSet, Memory};
@@ -38,6 +39,7 @@ pub(crate) struct Core<S: Storage, R: Runtime, M: Machine> {
     pub machine: M,
     pub options: Options,
     pub budget: Budget,
+    pub compaction: CompactionOptions,
 
     // Reading.
     pub memory: Arc<Memory>,
@@ -85,6 +87,8 @@ pub(crate) struct Core<S: Storage, R: Runtime, M: Machine> {
     pub stopping: AtomicBool,
     /// Tables that compaction holds, or has found damaged.
     pub compacting: Mutex<BTreeSet<u64>>,
+    /// Nothing was to be compacted at the last look.
+    pub compaction_idle: AtomicBool,
     /// A compaction of everything that somebody waits for.
     pub manual: Mutex<Option<Manual>>,
 }
@@ -109,7 +113,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         use std::sync::atomic::Ordering::Relaxed;
         let chunks = self.memory.chunk_set();
         let id = self.memtables_made.fetch_add(1, Relaxed) + 1;
-        (Arc::new(Memtable::new(id, Arc::clone(chunks.chunks()))), chunks)
+        (
+            Arc::new(Memtable::new(id, Arc::clone(chunks.chunks()))),
+            chunks,
+        )
     }
 
     /// How full a memtable is, from 0 to 1: in bytes, or in entries of the hash table.
@@ -132,7 +139,9 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         F: Future<Output = ()> + MaybeSend + 'static,
     {
         use std::sync::atomic::Ordering::SeqCst;
-        let Some(this) = self.myself.upgrade() else { return };
+        let Some(this) = self.myself.upgrade() else {
+            return;
+        };
         this.tasks.fetch_add(1, SeqCst);
         let task = task(Arc::clone(&this));
         self.runtime.spawn(work, async move {

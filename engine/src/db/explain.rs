@@ -110,7 +110,10 @@ impl fmt::Display for Explanation {
         for step in &self.steps {
             writeln!(f, "{step}")?;
         }
-        let (found, bytes) = (if self.found { "found" } else { "not found" }, self.value_bytes);
+        let (found, bytes) = (
+            if self.found { "found" } else { "not found" },
+            self.value_bytes,
+        );
         write!(f, "{found}, {bytes} bytes, in {} ns", self.took_ns)
     }
 }
@@ -120,11 +123,19 @@ impl fmt::Display for Step {
         match self {
             Self::HashTable { answer } => write!(f, "hash table: {answer}"),
             Self::Memtable { memtable, found } => {
-                write!(f, "memtable {memtable}: {}", if *found { "has it" } else { "has it not" })
+                write!(
+                    f,
+                    "memtable {memtable}: {}",
+                    if *found { "has it" } else { "has it not" }
+                )
             }
             Self::Table { table, level } => write!(f, "level {level}, table {table}"),
             Self::Filter { table, may_hold } => {
-                let answer = if *may_hold { "may hold it" } else { "holds it not" };
+                let answer = if *may_hold {
+                    "may hold it"
+                } else {
+                    "holds it not"
+                };
                 write!(f, "  filter of table {table}: {answer}")
             }
             Self::Block(read) => {

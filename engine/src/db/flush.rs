@@ -128,7 +128,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         };
         let kept = KeptDeletes::new(Retain::new(rules.clone()), own, None);
         let mut outputs = Outputs::new(self, 0, LargeValues::Memtable(Arc::clone(memtable)), kept);
-        match self.flush_into(memtable, Retain::new(rules), &mut outputs).await {
+        match self
+            .flush_into(memtable, Retain::new(rules), &mut outputs)
+            .await
+        {
             Ok(()) => outputs.finish().await,
             Err(error) => {
                 outputs.abandon().await;
@@ -157,7 +160,9 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
 
     async fn sync_log(&self, position: u64) -> Result<()> {
         let epoch = self.commit.lock().epoch;
-        let settled = self.settle(Ticket { position, epoch }, Durability::Synced).await;
+        let settled = self
+            .settle(Ticket { position, epoch }, Durability::Synced)
+            .await;
         if let Err(error) = &settled {
             self.repair(error, epoch);
         }
@@ -188,7 +193,8 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         *manifest = next;
         // Under the manifest's lock, so that views follow each other as manifests do.
         self.change_view(|view| {
-            view.frozen.retain(|memtable| memtable.id != frozen.memtable.id);
+            view.frozen
+                .retain(|memtable| memtable.id != frozen.memtable.id);
             view.levels = levels;
             opened.add_to(view);
         });
@@ -204,15 +210,18 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     /// What the hash table and the list of range deletes must forget once the memtable is a table.
     fn retire(&self, memtable: &Arc<Memtable>) {
         if memtable.has_large() {
-            memtable.for_each_large(|addr, record| self.memory.forget_if(hash_key(record.key), addr));
+            memtable
+                .for_each_large(|addr, record| self.memory.forget_if(hash_key(record.key), addr));
         }
         let ranges = memtable.range_deletes();
         if !ranges.is_empty() {
             // From here on nothing in memory says that these records are hidden.
-            self.memory.sweep(ranges.newest(), |key, seq| ranges.covering_seq(key, SEQ_MAX) > seq);
+            self.memory.sweep(ranges.newest(), |key, seq| {
+                ranges.covering_seq(key, SEQ_MAX) > seq
+            });
             let view = self.view();
             let rest = view.memtables().map(|memtable| memtable.range_deletes());
-            self.unflushed_ranges.replace(ranges.newest(), rest);
+            self.unflushed_ranges.take_out(ranges.newest(), rest);
         }
     }
 
@@ -223,7 +232,11 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             // The repair opens a new segment next; nothing of this one is needed.
             return commit.log.segment() + 1;
         }
-        let holding = commit.segments.iter().rev().find(|&&(_, start)| start <= position);
+        let holding = commit
+            .segments
+            .iter()
+            .rev()
+            .find(|&&(_, start)| start <= position);
         holding.map_or(commit.log.segment(), |&(segment, _)| segment)
     }
 

@@ -92,7 +92,11 @@ impl Health {
             Some(error) if matches!(error.kind(), ErrorKind::Full | ErrorKind::Closed) => error,
             Some(error) => error.into_kind(ErrorKind::ReadOnly),
             // It recovered between the two looks.
-            None => Error::new(ErrorKind::ReadOnly, "writing", "the store was being repaired: try again"),
+            None => Error::new(
+                ErrorKind::ReadOnly,
+                "writing",
+                "the store was being repaired: try again",
+            ),
         }
     }
 }

@@ -28,6 +28,9 @@ pub trait Machine: MaybeSend + MaybeSync + 'static {
     /// What the submitter hears.
     type Reply: MaybeSend + 'static;
 
+    /// What an entry changes in the machine itself.
+    type Summary: Default + MaybeSend;
+
     /// Carries an entry out: reads through `changes`, writes into it. Called again from the start if it is
     /// interrupted, so it must touch nothing but `changes`. An error is one of storage and stops the store.
     fn apply<S: Storage, R: Runtime>(
@@ -39,7 +42,7 @@ pub trait Machine: MaybeSend + MaybeSync + 'static {
         Self: Sized;
 
     /// Called once the changes of an entry have taken effect, before anything else is applied.
-    fn applied(&self, summary: i64) {
+    fn applied(&self, summary: Self::Summary) {
         let _ = summary;
     }
 
@@ -67,6 +70,7 @@ pub struct BatchesOnly;
 
 impl Machine for BatchesOnly {
     type Reply = ();
+    type Summary = ();
 
     async fn apply<S: Storage, R: Runtime>(
         &self,
@@ -75,7 +79,10 @@ impl Machine for BatchesOnly {
     ) -> Result<()> {
         Err(Error::corrupt(
             "applying an entry",
-            format!("entry {} is not a batch: this store was written by a node", entry.index),
+            format!(
+                "entry {} is not a batch: this store was written by a node",
+                entry.index
+            ),
         ))
     }
 }

@@ -76,7 +76,9 @@ pub struct Db<S: Storage, R: Runtime, M: Machine = BatchesOnly> {
 
 impl<S: Storage, R: Runtime, M: Machine> Clone for Db<S, R, M> {
     fn clone(&self) -> Self {
-        Self { handle: Arc::clone(&self.handle) }
+        Self {
+            handle: Arc::clone(&self.handle),
+        }
     }
 }
 
@@ -108,7 +110,9 @@ impl<S: Storage, R: Runtime, M: Machine> Db<S, R, M> {
     /// As [`Db::open`].
     pub async fn open_with(storage: S, runtime: R, machine: M, options: Options) -> Result<Self> {
         let core = Core::open(storage, runtime, machine, options).await?;
-        Ok(Self { handle: Arc::new(Handle(core)) })
+        Ok(Self {
+            handle: Arc::new(Handle(core)),
+        })
     }
 
     fn core(&self) -> &Arc<Core<S, R, M>> {
@@ -122,7 +126,9 @@ impl<S: Storage, R: Runtime, M: Machine> Db<S, R, M> {
     /// was written; `Unknown` when it may have been.
     pub async fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
         let payload = batch::put_payload(key, value, 0)?;
-        self.core().submit_batch(payload, key.len() + value.len()).await
+        self.core()
+            .submit_batch(payload, key.len() + value.len())
+            .await
     }
 
     /// Sets `key` to `value` for `ttl`; then it is gone. At least a millisecond.
@@ -133,7 +139,9 @@ impl<S: Storage, R: Runtime, M: Machine> Db<S, R, M> {
         let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1);
         let deadline_ms = self.core().runtime.wall_ms().saturating_add(ttl_ms);
         let payload = batch::put_payload(key, value, deadline_ms)?;
-        self.core().submit_batch(payload, key.len() + value.len()).await
+        self.core()
+            .submit_batch(payload, key.len() + value.len())
+            .await
     }
 
     /// Deletes `key`, whether it is there or not.
@@ -181,7 +189,39 @@ impl<S: Storage, R: Runtime, M: Machine> Db<S, R, M> {
         }
         let core = self.core();
         let found = core.get_latest(key, &mut ()).await?;
-        Ok(found.filter(|&(_, deadline_ms)| core.is_alive(deadline_ms)).map(|(value, _)| value))
+        Ok(found
+            .filter(|&(_, deadline_ms)| core.is_alive(deadline_ms))
+            .map(|(value, _)| value))
+    }
+
+    /// The value of `key` and when it expires (milliseconds since the Unix epoch; 0 for never), or `None`.
+    ///
+    /// # Errors
+    /// As [`Db::get`].
+    pub async fn get_with_deadline(&self, key: &[u8]) -> Result<Option<(Bytes, u64)>> {
+        let core = self.core();
+        let found = core.get_latest(key, &mut ()).await?;
+        Ok(found.filter(|&(_, deadline_ms)| core.is_alive(deadline_ms)))
+    }
+
+    /// When `key` expires (milliseconds since the Unix epoch; 0 for never), or `None` if it is not there.
+    /// Does not fetch a large value.
+    ///
+    /// # Errors
+    /// As [`Db::get`].
+    pub async fn deadline(&self, key: &[u8]) -> Result<Option<u64>> {
+        let core = self.core();
+        let found = core.find_latest(key, &mut ()).await?;
+        Ok(found
+            .map(|found| found.deadline_ms)
+            .filter(|&deadline_ms| core.is_alive(deadline_ms)))
+    }
+
+    /// Whether the tables are larger than the memory that caches their blocks, so that a read of them may
+    /// have to wait for the disk.
+    pub fn outgrows_cache(&self) -> bool {
+        let core = self.core();
+        core.view().levels.total_bytes() > core.budget.cache_bytes as u64
     }
 
     /// What memory alone can tell: `Some(true)` with the value appended to `out`, `Some(false)` if the key
@@ -231,6 +271,14 @@ impl<S: Storage, R: Runtime, M: Machine> Db<S, R, M> {
     pub async fn compact(&self) -> Result<()> {
         self.core().flush_all().await?;
         self.core().compact_all().await
+    }
+
+    /// Waits until no flush and no compaction is under way or due.
+    ///
+    /// # Errors
+    /// What keeps background work from going on.
+    pub async fn quiesce(&self) -> Result<()> {
+        self.core().quiesce().await
     }
 
     /// Syncs the log: everything acknowledged so far then survives a power loss.
@@ -298,7 +346,11 @@ impl<S: Storage, R: Runtime, M: Machine> Db<S, R, M> {
         core.check_size(payload.len(), 0)?;
         let reply = commit::ReplySlot::<M>::default();
         let ticket = core.append(payload, seed, Some(Arc::clone(&reply)))?;
-        Ok(Submitted { core, ticket, reply })
+        Ok(Submitted {
+            core,
+            ticket,
+            reply,
+        })
     }
 
     /// Waits, if it must, until writers are let in: call it before [`Db::submit`].
@@ -335,7 +387,11 @@ impl<S: Storage, R: Runtime, M: Machine> Submitted<S, R, M> {
     pub async fn reply(self) -> Result<M::Reply> {
         self.core.finish(self.ticket).await?;
         self.reply.lock().take().ok_or_else(|| {
-            Error::new(ErrorKind::Unknown, "waiting for a reply", "the entry was applied while the log was repaired")
+            Error::new(
+                ErrorKind::Unknown,
+                "waiting for a reply",
+                "the entry was applied while the log was repaired",
+            )
         })
     }
 }
@@ -344,7 +400,9 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     async fn submit_batch(&self, payload: Bytes, user_bytes: usize) -> Result<()> {
         self.check_size(payload.len(), 0)?;
         self.admit(payload.len()).await?;
-        self.counters.user_bytes.fetch_add(user_bytes as u64, Relaxed);
+        self.counters
+            .user_bytes
+            .fetch_add(user_bytes as u64, Relaxed);
         let ticket = self.append(payload, 0, None)?;
         self.finish(ticket).await
     }
@@ -362,7 +420,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             bytes: view.levels.bytes(level),
         });
         let records = |entries: u64, deletes: u64| entries.saturating_sub(2 * deletes);
-        let in_tables = view.levels.all().map(|(_, meta)| records(meta.entries, meta.deletes));
+        let in_tables = view
+            .levels
+            .all()
+            .map(|(_, meta)| records(meta.entries, meta.deletes));
         let in_memory = view.memtables().map(|memtable| memtable.entries());
         let mut stats = Stats {
             records_estimate: in_tables.sum::<u64>() + in_memory.sum::<u64>(),

@@ -29,8 +29,8 @@ pub struct Options {
     pub large_value_bytes: usize,
     /// Where a log segment ends, in bytes.
     pub segment_bytes: u64,
-    /// How tables are merged.
-    pub compaction: CompactionOptions,
+    /// How tables are merged; by default in proportion to the memtable.
+    pub compaction: Option<CompactionOptions>,
     /// The most that compaction may write in a second, in bytes; `None` for no limit.
     pub compaction_bytes_per_second: Option<u64>,
     /// Compress blocks with LZ4 where that saves enough.
@@ -45,7 +45,7 @@ impl Default for Options {
             memtable_bytes: None,
             large_value_bytes: 4096,
             segment_bytes: 64 << 20,
-            compaction: CompactionOptions::default(),
+            compaction: None,
             compaction_bytes_per_second: None,
             compress: true,
         }
@@ -68,6 +68,13 @@ pub(crate) struct Budget {
 }
 
 impl Options {
+    /// How tables are merged.
+    pub(crate) fn compaction(&self) -> CompactionOptions {
+        self.compaction.clone().unwrap_or_else(|| {
+            CompactionOptions::for_memtables_of(self.budget().memtable_bytes as u64)
+        })
+    }
+
     /// Memtables get at most a fifth of the arena each, so that one active, two frozen and what is on its
     /// way leave room for a cache.
     pub(crate) fn budget(&self) -> Budget {
@@ -78,7 +85,11 @@ impl Options {
             table_bytes: arena_bytes / 8,
             arena_bytes,
             cache_bytes: total / 16 * 5,
-            memtable_bytes: self.memtable_bytes.unwrap_or(64 << 20).min(memtable_most).max(4096),
+            memtable_bytes: self
+                .memtable_bytes
+                .unwrap_or(64 << 20)
+                .min(memtable_most)
+                .max(4096),
             pending_bytes: (arena_bytes / 16).max(64 << 10),
         }
     }

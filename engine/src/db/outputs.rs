@@ -29,7 +29,10 @@ pub(crate) enum LargeValues<S: Storage> {
     /// A memtable: all of them get a file.
     Memtable(Arc<Memtable>),
     /// Tables: they stay where they are, but for those in these files, most of which is garbage.
-    Tables { view: Arc<View<S>>, rewrite: Vec<u64> },
+    Tables {
+        view: Arc<View<S>>,
+        rewrite: Vec<u64>,
+    },
 }
 
 /// The range deletes that go into the outputs, cut to fit.
@@ -47,7 +50,9 @@ impl KeptDeletes {
 
     fn clip(&self, start: &[u8], end: Option<&[u8]>) -> Vec<RangeDelete> {
         self.retain.range_deletes(&self.own, start, end, |span| {
-            self.below.as_ref().is_none_or(|below| below.may_hold_any(span))
+            self.below
+                .as_ref()
+                .is_none_or(|below| below.may_hold_any(span))
         })
     }
 }
@@ -94,7 +99,9 @@ impl<'a, S: Storage, R: Runtime, M: Machine> Outputs<'a, S, R, M> {
 
     /// Whether `key` is another key than that of the last record: only there may a table end.
     pub(crate) fn is_new_key(&self, key: &[u8]) -> bool {
-        self.table.as_ref().is_none_or(|table| table.last_key() != key)
+        self.table
+            .as_ref()
+            .is_none_or(|table| table.last_key() != key)
     }
 
     /// Bytes of the present table, about.
@@ -114,9 +121,14 @@ impl<'a, S: Storage, R: Runtime, M: Machine> Outputs<'a, S, R, M> {
             Kind::PutApart => self.place_large(record.value).await?,
             _ => None,
         };
-        let Some(table) = &mut self.table else { return Ok(()) };
+        let Some(table) = &mut self.table else {
+            return Ok(());
+        };
         match rewritten {
-            Some(reference) => table.add(Record { value: &reference, ..record })?,
+            Some(reference) => table.add(Record {
+                value: &reference,
+                ..record
+            })?,
             None => table.add(record)?,
         }
         if table.appended_bytes() >= self.handed + STEP_BYTES {
@@ -160,43 +172,67 @@ impl<'a, S: Storage, R: Runtime, M: Machine> Outputs<'a, S, R, M> {
     }
 
     fn compression(&self) -> Compression {
-        if self.core.options.compress { Compression::Lz4 } else { Compression::None }
+        if self.core.options.compress {
+            Compression::Lz4
+        } else {
+            Compression::None
+        }
     }
 
     /// Ends the present table before `end`, the next table's first key.
     async fn end_table(&mut self, end: Option<&[u8]>) -> Result<()> {
-        let Some(mut table) = self.table.take() else { return Ok(()) };
+        let Some(mut table) = self.table.take() else {
+            return Ok(());
+        };
         for range in self.deletes.clip(&self.table_start, end) {
             table.add_range_delete(&range)?;
         }
         let handed = self.handed;
         let summary = table.finish().await?;
         self.count(summary.file_bytes.saturating_sub(handed));
-        self.edit.add.push((self.level, Arc::new(meta_of(&summary))));
+        self.edit
+            .add
+            .push((self.level, Arc::new(meta_of(&summary))));
         self.table_start = end.unwrap_or_default().to_vec();
         Ok(())
     }
 
     /// Gives the storage what has collected, at the pace that compaction may keep.
     async fn hand_over(&mut self) -> Result<()> {
-        let Some(table) = &self.table else { return Ok(()) };
+        let Some(table) = &self.table else {
+            return Ok(());
+        };
         let bytes = table.appended_bytes() - self.handed;
         table.settle_written().await?;
         self.handed = table.appended_bytes();
         self.count(bytes);
         self.core.runtime.breathe().await;
         if self.core.stopping.load(SeqCst) {
-            return Err(Error::new(ErrorKind::Closed, "writing a table", "the store is being closed"));
+            return Err(Error::new(
+                ErrorKind::Closed,
+                "writing a table",
+                "the store is being closed",
+            ));
         }
-        if let (Some(rate), true) = (self.core.options.compaction_bytes_per_second, self.level > 0) {
-            self.core.runtime.sleep(Duration::from_secs_f64(bytes as f64 / rate.max(1) as f64)).await;
+        if let (Some(rate), true) = (
+            self.core.options.compaction_bytes_per_second,
+            self.level > 0,
+        ) {
+            self.core
+                .runtime
+                .sleep(Duration::from_secs_f64(bytes as f64 / rate.max(1) as f64))
+                .await;
         }
         Ok(())
     }
 
     fn count(&self, bytes: u64) {
         let counters = &self.core.counters;
-        let counter = if self.level == 0 { &counters.flush_bytes } else { &counters.compaction_write_bytes };
+        let counter = if self.level == 0 {
+            &counters.flush_bytes
+        } else {
+            &counters.compaction_write_bytes
+        };
         counter.fetch_add(bytes, Relaxed);
     }
 
@@ -207,8 +243,12 @@ impl<'a, S: Storage, R: Runtime, M: Machine> Outputs<'a, S, R, M> {
         let value = match &self.large {
             LargeValues::Memtable(memtable) => memtable
                 .large(reference.offset & u64::from(u32::MAX))
-                .ok_or_else(|| Error::corrupt("flushing", "a memtable lacks one of its large values"))?,
-            LargeValues::Tables { rewrite, .. } if !rewrite.contains(&reference.file) => return Ok(None),
+                .ok_or_else(|| {
+                    Error::corrupt("flushing", "a memtable lacks one of its large values")
+                })?,
+            LargeValues::Tables { rewrite, .. } if !rewrite.contains(&reference.file) => {
+                return Ok(None);
+            }
             LargeValues::Tables { view, .. } => self.fetch(view, &reference).await?,
         };
         if self.values.is_none() {
@@ -218,7 +258,9 @@ impl<'a, S: Storage, R: Runtime, M: Machine> Outputs<'a, S, R, M> {
             self.values = Some((id, ValuesWriter::new(writer, id, self.compression())?));
             self.values_handed = 0;
         }
-        let Some((_, values)) = &mut self.values else { return Ok(None) };
+        let Some((_, values)) = &mut self.values else {
+            return Ok(None);
+        };
         let mut out = Vec::new();
         values.add(&value)?.encode(&mut out);
         if values.appended_bytes() >= self.values_handed + STEP_BYTES {
@@ -232,13 +274,21 @@ impl<'a, S: Storage, R: Runtime, M: Machine> Outputs<'a, S, R, M> {
 
     async fn fetch(&self, view: &Arc<View<S>>, reference: &ValueRef) -> Result<Bytes> {
         let value = self.core.apart(view, reference).await?;
-        value.ok_or_else(|| Error::corrupt("compacting", "a record refers to a file that is not there"))
+        value.ok_or_else(|| {
+            Error::corrupt("compacting", "a record refers to a file that is not there")
+        })
     }
 
     /// Removes what was made so far: the work has failed. What cannot be removed now is removed when the
     /// store is opened next.
     pub(crate) async fn abandon(self) {
-        let Self { core, created, table, values, .. } = self;
+        let Self {
+            core,
+            created,
+            table,
+            values,
+            ..
+        } = self;
         drop((table, values));
         if let Err(error) = core.storage.remove(created).await {
             tracing::warn!(%error, "could not remove unfinished tables");
@@ -274,7 +324,10 @@ fn meta_of(summary: &TableSummary) -> TableMeta {
         values: properties
             .apart
             .iter()
-            .map(|apart| ValuesRef { id: apart.file, bytes: apart.bytes })
+            .map(|apart| ValuesRef {
+                id: apart.file,
+                bytes: apart.bytes,
+            })
             .collect(),
     }
 }
@@ -290,7 +343,8 @@ impl<S: Storage> Opened<S> {
     pub(crate) fn add_to(self, view: &mut View<S>) {
         let mut tables: IdMap<_> = IdMap::clone(&view.tables);
         tables.extend(self.tables.into_iter().map(|table| (table.id(), table)));
-        let live: std::collections::BTreeSet<u64> = view.levels.all().map(|(_, meta)| meta.id).collect();
+        let live: std::collections::BTreeSet<u64> =
+            view.levels.all().map(|(_, meta)| meta.id).collect();
         tables.retain(|id, _| live.contains(id));
         let mut values: IdMap<_> = IdMap::clone(&view.values);
         values.extend(self.values.into_iter().map(|file| (file.id(), file)));
@@ -303,7 +357,10 @@ impl<S: Storage> Opened<S> {
 impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     /// Opens what an edit adds.
     pub(crate) async fn open_added(&self, edit: &Edit) -> Result<Opened<S>> {
-        let mut opened = Opened { tables: Vec::new(), values: Vec::new() };
+        let mut opened = Opened {
+            tables: Vec::new(),
+            values: Vec::new(),
+        };
         let known = self.view();
         for (_, meta) in &edit.add {
             if !known.tables.contains_key(&meta.id) {

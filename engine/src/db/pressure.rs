@@ -52,11 +52,16 @@ impl Default for Limits {
 impl Behind {
     /// From 0 (writers run free) to 1 (writers stop).
     pub(crate) fn pressure(&self, limits: &Limits) -> f64 {
-        let between = |value: f64, slow: f64, stop: f64| ((value - slow) / (stop - slow)).clamp(0.0, 1.0);
+        let between =
+            |value: f64, slow: f64, stop: f64| ((value - slow) / (stop - slow)).clamp(0.0, 1.0);
         let memtables = self.frozen as f64 + self.active;
         let stop = limits.frozen_stop as f64 + 1.0;
         between(memtables, stop - 1.0, stop)
-            .max(between(self.l0_tables as f64, limits.l0_slow as f64, limits.l0_stop as f64))
+            .max(between(
+                self.l0_tables as f64,
+                limits.l0_slow as f64,
+                limits.l0_stop as f64,
+            ))
             .max(between(
                 self.debt_bytes as f64,
                 limits.debt_slow_bytes as f64,
@@ -82,8 +87,10 @@ impl Pressure {
     pub(crate) fn set(&self, behind: Behind, limits: &Limits) {
         let pressure = behind.pressure(limits);
         self.pressure.store(pressure.to_bits(), Relaxed);
-        self.on
-            .store(pressure > 0.0 || behind.frozen >= limits.frozen_stop, Relaxed);
+        self.on.store(
+            pressure > 0.0 || behind.frozen >= limits.frozen_stop,
+            Relaxed,
+        );
     }
 
     /// From 0 to 1.
@@ -131,19 +138,37 @@ mod tests {
     #[test]
     fn pressure_rises_with_what_is_behind_and_stops_at_the_limit() {
         let limits = Limits::default();
-        let at = |l0_tables| Behind { l0_tables, ..Behind::default() }.pressure(&limits);
+        let at = |l0_tables| {
+            Behind {
+                l0_tables,
+                ..Behind::default()
+            }
+            .pressure(&limits)
+        };
         assert_eq!(at(4), 0.0);
         assert_eq!(at(12), 0.0);
         assert!(at(20) > 0.0 && at(20) < at(30));
         assert_eq!(at(36), 1.0);
-        let full = Behind { frozen: 2, active: 1.0, ..Behind::default() };
+        let full = Behind {
+            frozen: 2,
+            active: 1.0,
+            ..Behind::default()
+        };
         assert_eq!(full.pressure(&limits), 1.0);
-        let half = Behind { frozen: 2, active: 0.5, ..Behind::default() };
+        let half = Behind {
+            frozen: 2,
+            active: 0.5,
+            ..Behind::default()
+        };
         assert_eq!(half.pressure(&limits), 0.5);
     }
 
     fn filling(active: f64) -> Behind {
-        Behind { frozen: 2, active, ..Behind::default() }
+        Behind {
+            frozen: 2,
+            active,
+            ..Behind::default()
+        }
     }
 
     #[test]

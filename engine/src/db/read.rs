@@ -1,8 +1,8 @@
 //! The way of a read: hash table, then memtables, then tables; each layer only where the one above has
 //! nothing to say.
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use bytes::Bytes;
 
@@ -46,7 +46,6 @@ impl Found {
         let value = Bytes::copy_from_slice(record.value);
         Self::new(record.kind, record.deadline_ms, value, IN_MEMTABLE)
     }
-
 }
 
 /// What memory alone can say of a key.
@@ -54,7 +53,10 @@ pub(crate) enum Known {
     /// It is there; the value was appended to the caller's buffer.
     Here { deadline_ms: u64 },
     /// It is there, and its value lies apart.
-    Apart { deadline_ms: u64, reference: ValueRef },
+    Apart {
+        deadline_ms: u64,
+        reference: ValueRef,
+    },
     /// It is not there.
     Absent,
     /// The version that this reader sees is not the newest: memtables must be asked.
@@ -66,10 +68,17 @@ pub(crate) enum Known {
 impl Known {
     fn into_found(self, value: Vec<u8>) -> Option<Found> {
         match self {
-            Self::Here { deadline_ms } => Some(Found { deadline_ms, at: ValueAt::Inline(value.into()) }),
-            Self::Apart { deadline_ms, reference } => {
-                Some(Found { deadline_ms, at: ValueAt::Apart(reference) })
-            }
+            Self::Here { deadline_ms } => Some(Found {
+                deadline_ms,
+                at: ValueAt::Inline(value.into()),
+            }),
+            Self::Apart {
+                deadline_ms,
+                reference,
+            } => Some(Found {
+                deadline_ms,
+                at: ValueAt::Apart(reference),
+            }),
             Self::Absent | Self::Older | Self::Cold => None,
         }
     }
@@ -82,30 +91,53 @@ const LOOKS_AT_UNFINISHED_ENTRY: usize = 100;
 impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     /// Asks the hash table. Takes about as long as two cache misses; never waits.
     #[inline]
-    pub(crate) fn known(&self, hash: u64, key: &[u8], seq_max: u64, out: &mut Vec<u8>) -> Result<Known> {
-        let before = out.len();
-        Ok(match self.memory.probe(hash, key, seq_max, out) {
-            Probe::Hit { seq, .. } if self.unflushed_ranges.hide(key, seq, seq_max) => {
-                out.truncate(before);
-                Known::Absent
-            }
-            Probe::Hit { kind, deadline_ms, .. } => match kind {
-                Kind::Put => Known::Here { deadline_ms },
-                Kind::Delete => Known::Absent,
-                Kind::PutApart => {
-                    let reference = ValueRef::decode_in(&out[before..], IN_MEMTABLE)?;
-                    out.truncate(before);
-                    Known::Apart { deadline_ms, reference }
+    pub(crate) fn known(
+        &self,
+        hash: u64,
+        key: &[u8],
+        seq_max: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<Known> {
+        let start = out.len();
+        loop {
+            let before = self.unflushed_ranges.before();
+            let (seq, kind, deadline_ms) = match self.memory.probe(hash, key, seq_max, out) {
+                Probe::Hit {
+                    seq,
+                    kind,
+                    deadline_ms,
+                    ..
+                } => (seq, kind, deadline_ms),
+                Probe::Newer => return Ok(Known::Older),
+                Probe::Missing => return Ok(Known::Cold),
+            };
+            match self.unflushed_ranges.hide(before, key, seq, seq_max) {
+                Some(false) if kind == Kind::Put => return Ok(Known::Here { deadline_ms }),
+                Some(false) if kind == Kind::PutApart => {
+                    let reference = ValueRef::decode_in(&out[start..], IN_MEMTABLE)?;
+                    out.truncate(start);
+                    return Ok(Known::Apart {
+                        deadline_ms,
+                        reference,
+                    });
                 }
-            },
-            Probe::Newer => Known::Older,
-            Probe::Missing => Known::Cold,
-        })
+                Some(_) => {
+                    out.truncate(start);
+                    return Ok(Known::Absent);
+                }
+                None => out.truncate(start),
+            }
+        }
     }
 
     /// The newest version of `key` that a reader at `seq_max` sees. The reader holds that sequence number,
     /// or there is no newer one, or else what it would see may be gone.
-    pub(crate) async fn find<T: DbTrace>(&self, key: &[u8], seq_max: u64, trace: &mut T) -> Result<Option<Found>> {
+    pub(crate) async fn find<T: DbTrace>(
+        &self,
+        key: &[u8],
+        seq_max: u64,
+        trace: &mut T,
+    ) -> Result<Option<Found>> {
         let hash = hash_key(key);
         let mut value = Vec::new();
         let known = self.known(hash, key, seq_max, &mut value)?;
@@ -118,7 +150,11 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     }
 
     /// The newest visible version of `key`.
-    pub(crate) async fn find_latest<T: DbTrace>(&self, key: &[u8], trace: &mut T) -> Result<Option<Found>> {
+    pub(crate) async fn find_latest<T: DbTrace>(
+        &self,
+        key: &[u8],
+        trace: &mut T,
+    ) -> Result<Option<Found>> {
         let hash = hash_key(key);
         let mut value = Vec::new();
         for _ in 0..LOOKS_AT_UNFINISHED_ENTRY {
@@ -153,23 +189,35 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         self.counters.cold_reads.fetch_add(1, Relaxed);
         // Taken before the view: what is evicted from the hash table later is too new to be filled over.
         let read_seq = self.visible.load(Acquire);
+        let ranges = self.unflushed_ranges.any();
         let view = self.view();
         let mut hidden_below = 0;
-        for memtable in view.memtables() {
-            hidden_below = hidden_below.max(memtable.range_deletes().covering_seq(key, seq_max));
+        for memtable in view.memtables().filter(|_| memtables || ranges) {
+            if ranges {
+                hidden_below =
+                    hidden_below.max(memtable.range_deletes().covering_seq(key, seq_max));
+            }
             if !memtables {
                 continue;
             }
             let record = memtable.get(key, seq_max);
             trace.memtable_asked(memtable.id, record.is_some());
             if let Some(record) = record {
-                return if record.seq < hidden_below { Ok(None) } else { Found::in_memtable(record) };
+                return if record.seq < hidden_below {
+                    Ok(None)
+                } else {
+                    Found::in_memtable(record)
+                };
             }
         }
-        self.find_in_tables(&view, hash, key, seq_max, read_seq, hidden_below, trace).await
+        self.find_in_tables(&view, hash, key, seq_max, read_seq, hidden_below, trace)
+            .await
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the state of one read, split where the layers change")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the state of one read, split where the layers change"
+    )]
     async fn find_in_tables<T: DbTrace>(
         &self,
         view: &View<S>,
@@ -216,7 +264,12 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     }
 
     /// The value and the deadline of `key` as a reader who holds `seq_max` sees it. It may have expired.
-    pub(crate) async fn get<T: DbTrace>(&self, key: &[u8], seq_max: u64, trace: &mut T) -> Result<Option<(Bytes, u64)>> {
+    pub(crate) async fn get<T: DbTrace>(
+        &self,
+        key: &[u8],
+        seq_max: u64,
+        trace: &mut T,
+    ) -> Result<Option<(Bytes, u64)>> {
         loop {
             let Some(found) = self.find(key, seq_max, trace).await? else {
                 return Ok(None);
@@ -228,7 +281,11 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     }
 
     /// The newest visible value and the deadline of `key`. It may have expired.
-    pub(crate) async fn get_latest<T: DbTrace>(&self, key: &[u8], trace: &mut T) -> Result<Option<(Bytes, u64)>> {
+    pub(crate) async fn get_latest<T: DbTrace>(
+        &self,
+        key: &[u8],
+        trace: &mut T,
+    ) -> Result<Option<(Bytes, u64)>> {
         loop {
             let Some(found) = self.find_latest(key, trace).await? else {
                 return Ok(None);
@@ -253,9 +310,16 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     }
 
     /// Fetches a large value; `None` if it is not in this view (any more).
-    pub(crate) async fn apart(&self, view: &Arc<View<S>>, reference: &ValueRef) -> Result<Option<Bytes>> {
+    pub(crate) async fn apart(
+        &self,
+        view: &Arc<View<S>>,
+        reference: &ValueRef,
+    ) -> Result<Option<Bytes>> {
         if reference.file == IN_MEMTABLE {
-            let (memtable, place) = (reference.offset >> 32, reference.offset & u64::from(u32::MAX));
+            let (memtable, place) = (
+                reference.offset >> 32,
+                reference.offset & u64::from(u32::MAX),
+            );
             let holder = view.memtables().find(|candidate| candidate.id == memtable);
             return Ok(holder.and_then(|memtable| memtable.large(place)));
         }

@@ -14,7 +14,8 @@ use super::machine::{Entry, Machine};
 use super::options::Options;
 use super::view::{IdMap, View};
 use crate::log::{
-    Beginning, Expected, HEADER_BYTES, Log, LogKind, Replayed, SegmentEnd, SegmentReader, is_unbegun,
+    Beginning, Expected, Log, LogKind, Replayed, SegmentEnd, SegmentReader,
+    is_unbegun,
 };
 use crate::lsm::cache::BlockCache;
 use crate::lsm::manifest::Manifest;
@@ -30,7 +31,12 @@ const FROZEN_MOST: usize = 2;
 
 impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     /// Opens the store, or makes one where there is nothing.
-    pub(crate) async fn open(storage: S, runtime: R, machine: M, options: Options) -> Result<Arc<Self>> {
+    pub(crate) async fn open(
+        storage: S,
+        runtime: R,
+        machine: M,
+        options: Options,
+    ) -> Result<Arc<Self>> {
         let contents = storage.load().await?;
         let mut manifest = match &contents.meta {
             Some(meta) => Manifest::decode(meta)?,
@@ -39,11 +45,17 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         manifest.clean = false;
         manifest.host_epoch = contents.host_epoch;
         let objects = contents.objects.iter().map(|(object, _)| number_of(object));
-        manifest.next_object = objects.max().unwrap_or(0).max(manifest.next_object.saturating_sub(1)) + 1;
+        manifest.next_object = objects
+            .max()
+            .unwrap_or(0)
+            .max(manifest.next_object.saturating_sub(1))
+            + 1;
         let segments = segments_of(&storage, &contents, &manifest).await?;
         // A crash from here on is not a clean end.
         storage.commit(manifest.encode()).await?;
-        storage.remove(orphans(&contents, &manifest, &segments)).await?;
+        storage
+            .remove(orphans(&contents, &manifest, &segments))
+            .await?;
         machine.restore(&manifest.settings)?;
 
         let core = Self::new(storage, runtime, machine, options, manifest, &segments)?;
@@ -93,13 +105,17 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             runtime,
             machine,
             budget,
+            compaction: options.compaction(),
             memory,
             cache: Arc::new(BlockCache::new(budget.cache_bytes as u64)),
             view: RwLock::new(Arc::new(view)),
             visible: AtomicU64::new(applier.seq),
             unflushed_ranges: Default::default(),
             snapshots: Default::default(),
-            commit: Mutex::new(Commit::replaying(segments.last().copied().unwrap_or(0), &applier)),
+            commit: Mutex::new(Commit::replaying(
+                segments.last().copied().unwrap_or(0),
+                &applier,
+            )),
             applier: Mutex::new(Some(applier)),
             applied: AtomicU64::new(0),
             pending_bytes: AtomicUsize::new(0),
@@ -122,6 +138,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             stopping: AtomicBool::new(false),
             compacting: Mutex::default(),
             manual: Mutex::default(),
+            compaction_idle: AtomicBool::new(false),
             options,
         }))
     }
@@ -146,19 +163,30 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     /// Applies what the log holds beyond the tables, then opens the log to append to.
     async fn replay(&self, segments: &[u64]) -> Result<()> {
         let taken = self.applier.lock().take();
-        let mut applier = taken.ok_or_else(|| Error::new(ErrorKind::Closed, "opening", "nobody else may apply"))?;
+        let mut applier = taken
+            .ok_or_else(|| Error::new(ErrorKind::Closed, "opening", "nobody else may apply"))?;
         let replayed = self.replay_segments(segments, &mut applier).await;
         let (index, time_ms) = (applier.index, applier.time_ms);
         *self.applier.lock() = Some(applier);
         let log = match replayed? {
-            Some((segment, end)) => self.resume_log(segment, &end).await?,
-            None => self.first_log(time_ms).await?,
+            Some((segment, end)) => match self.resume_log(segment, &end).await {
+                Err(error) if error.kind() == ErrorKind::Failed => {
+                    self.leave_log(&error, end.position, time_ms).await?
+                }
+                resumed => resumed?,
+            },
+            None => self.begin_log(self.new_id(), 0, time_ms).await?,
         };
         let mut commit = self.commit.lock();
-        if commit.segments.back().is_none_or(|&(segment, _)| segment != log.segment()) {
+        if commit
+            .segments
+            .back()
+            .is_none_or(|&(segment, _)| segment != log.segment())
+        {
             commit.segments.push_back((log.segment(), log.start()));
         }
         commit.settled = log.end();
+        commit.opened_at = log.end();
         commit.next_index = index + 1;
         commit.last_time_ms = time_ms;
         self.applied.store(log.end(), Release);
@@ -180,18 +208,30 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 store: self.store_id,
                 start: before.as_ref().map(|(_, end)| end.position),
                 synced_upto: before.as_ref().map_or(0, |(_, end)| end.synced_upto),
-                synced_offset: if watermark.segment == segment { watermark.offset } else { 0 },
+                synced_offset: if watermark.segment == segment {
+                    watermark.offset
+                } else {
+                    0
+                },
                 last: Some(&segment) == segments.last(),
             };
             let reader = self.storage.open(Object::Segment(segment)).await?;
             let mut reader = SegmentReader::open(reader, expected).await?;
-            self.commit.lock().segments.push_back((segment, reader.start()));
+            self.commit
+                .lock()
+                .segments
+                .push_back((segment, reader.start()));
             while let Some(replayed) = reader.next().await? {
                 self.replay_record(applier, replayed).await?;
             }
             let end = reader.finish();
             if let Some(cut) = &end.cut {
-                tracing::warn!(segment, offset = cut.offset, why = cut.why, "cut a torn tail off the log");
+                tracing::warn!(
+                    segment,
+                    offset = cut.offset,
+                    why = cut.why,
+                    "cut a torn tail off the log"
+                );
                 self.cuts.lock().push(cut.clone());
             }
             before = Some((segment, end));
@@ -204,7 +244,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         if replayed.kind != LogKind::Entry || replayed.range != 0 {
             return fail(
                 ErrorKind::Newer,
-                format!("a {:?} record of range {}: this store is a ring's", replayed.kind, replayed.range),
+                format!(
+                    "a {:?} record of range {}: this store is a ring's",
+                    replayed.kind, replayed.range
+                ),
             );
         }
         if replayed.index <= applier.index {
@@ -245,7 +288,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     }
 
     async fn resume_log(&self, segment: u64, end: &SegmentEnd) -> Result<Log<S::Writer>> {
-        let writer = self.storage.resume(Object::Segment(segment), end.bytes).await?;
+        let writer = self
+            .storage
+            .resume(Object::Segment(segment), end.bytes)
+            .await?;
         let mut log = Log::resume(writer, segment, end);
         // What was only written before the restart has now been served from; make it last.
         log.settle(log.end(), Durability::Synced).await?;
@@ -253,14 +299,42 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         Ok(log)
     }
 
-    async fn first_log(&self, base_time_ms: u64) -> Result<Log<S::Writer>> {
+    /// The last segment can no longer be synced, but what it holds is served from now on: that goes to
+    /// tables, and the log begins anew.
+    async fn leave_log(
+        &self,
+        error: &Error,
+        position: u64,
+        base_time_ms: u64,
+    ) -> Result<Log<S::Writer>> {
+        tracing::warn!(%error, "the log cannot be synced; what it holds is flushed and it begins anew");
         let segment = self.new_id();
+        self.flush_all_for(segment).await?;
+        let log = self.begin_log(segment, position, base_time_ms).await?;
+        let left = std::mem::take(&mut self.commit.lock().segments);
+        let left = left.into_iter().map(|(segment, _)| Object::Segment(segment));
+        self.remove(left.collect()).await?;
+        Ok(log)
+    }
+
+    /// Begins a segment that has no predecessor.
+    pub(crate) async fn begin_log(
+        &self,
+        segment: u64,
+        start: u64,
+        base_time_ms: u64,
+    ) -> Result<Log<S::Writer>> {
         let writer = self.storage.create(Object::Segment(segment)).await?;
-        let store = self.store_id;
-        let beginning = Beginning { segment, start: 0, base_time_ms, store, synced_upto: 0 };
+        let beginning = Beginning {
+            segment,
+            start,
+            base_time_ms,
+            store: self.store_id,
+            synced_upto: start,
+        };
         let mut log = Log::begin(writer, beginning)?;
-        log.settle(HEADER_BYTES as u64, Durability::Synced).await?;
-        log.note_synced(HEADER_BYTES as u64);
+        log.settle(log.end(), Durability::Synced).await?;
+        log.note_synced(log.end());
         log.release()?;
         Ok(log)
     }
@@ -296,7 +370,9 @@ impl<S: Storage, M: Machine> Commit<S, M> {
             epoch: 0,
             ended: None,
             rotating: false,
+            repairing: false,
             broken: None,
+            opened_at: 0,
         }
     }
 }
@@ -320,7 +396,11 @@ fn new_store<R: Runtime>(contents: &Contents, runtime: &R) -> Result<Manifest> {
 }
 
 /// The segments to replay, in order. Those that were never begun are not among them.
-async fn segments_of<S: Storage>(storage: &S, contents: &Contents, manifest: &Manifest) -> Result<Vec<u64>> {
+async fn segments_of<S: Storage>(
+    storage: &S,
+    contents: &Contents,
+    manifest: &Manifest,
+) -> Result<Vec<u64>> {
     let mut segments: Vec<u64> = contents
         .objects
         .iter()
@@ -332,11 +412,18 @@ async fn segments_of<S: Storage>(storage: &S, contents: &Contents, manifest: &Ma
     segments.sort_unstable();
     if let Some(&first) = segments.first()
         && first != manifest.log_start
-        && manifest.ranges.first().is_some_and(|range| range.applied_index > 0)
+        && manifest
+            .ranges
+            .first()
+            .is_some_and(|range| range.applied_index > 0)
         && manifest.log_synced.segment == manifest.log_start
     {
-        return Err(Error::new(ErrorKind::Missing, "opening the store", "a segment of the log is missing")
-            .on(Object::Segment(manifest.log_start)));
+        return Err(Error::new(
+            ErrorKind::Missing,
+            "opening the store",
+            "a segment of the log is missing",
+        )
+        .on(Object::Segment(manifest.log_start)));
     }
     // A crash may bring back what the last opening removed, so they need not be at the end. Should one of
     // them have held records after all, positions and indexes will not follow each other.
@@ -348,9 +435,16 @@ async fn segments_of<S: Storage>(storage: &S, contents: &Contents, manifest: &Ma
         }
     }
     let segments = begun;
-    if segments.is_empty() && manifest.log_synced.segment >= manifest.log_start && manifest.log_synced.offset > 0 {
-        return Err(Error::new(ErrorKind::Missing, "opening the store", "the log is missing")
-            .on(Object::Segment(manifest.log_synced.segment)));
+    if segments.is_empty()
+        && manifest.log_synced.segment >= manifest.log_start
+        && manifest.log_synced.offset > 0
+    {
+        return Err(Error::new(
+            ErrorKind::Missing,
+            "opening the store",
+            "the log is missing",
+        )
+        .on(Object::Segment(manifest.log_synced.segment)));
     }
     Ok(segments)
 }

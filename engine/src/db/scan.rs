@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::applier::IN_MEMTABLE;
 use super::core::Core;
 use super::machine::Machine;
-use super::sources::Source;
 use super::snapshot::Pin;
+use super::sources::Source;
 use super::view::View;
 use crate::lsm::cursor::{Direction, Position};
 use crate::lsm::merge::MergeCursor;
@@ -40,12 +40,20 @@ impl Range {
 
     /// From `start` on and before `end`.
     pub fn between(start: &[u8], end: &[u8]) -> Self {
-        Self { start: Some(Bytes::copy_from_slice(start)), end: Some(Bytes::copy_from_slice(end)), reverse: false }
+        Self {
+            start: Some(Bytes::copy_from_slice(start)),
+            end: Some(Bytes::copy_from_slice(end)),
+            reverse: false,
+        }
     }
 
     /// From `start` on.
     pub fn from(start: &[u8]) -> Self {
-        Self { start: Some(Bytes::copy_from_slice(start)), end: None, reverse: false }
+        Self {
+            start: Some(Bytes::copy_from_slice(start)),
+            end: None,
+            reverse: false,
+        }
     }
 
     /// Keys that begin with `prefix`.
@@ -63,7 +71,11 @@ impl Range {
             end[at] += 1;
             Bytes::from(end)
         });
-        Self { start: Some(Bytes::copy_from_slice(prefix)), end, reverse: false }
+        Self {
+            start: Some(Bytes::copy_from_slice(prefix)),
+            end,
+            reverse: false,
+        }
     }
 
     /// The same keys from the last to the first.
@@ -136,7 +148,10 @@ impl<S: Storage, R: Runtime, M: Machine> Scan<S, R, M> {
         // The view that the record came from holds what it refers to.
         let value = self.core.apart(&self.view, &reference).await?;
         value.ok_or_else(|| {
-            crate::Error::corrupt("reading a large value", "a record refers to a file that is not there")
+            crate::Error::corrupt(
+                "reading a large value",
+                "a record refers to a file that is not there",
+            )
         })
     }
 
@@ -167,7 +182,11 @@ fn open<S: Storage, R: Runtime, M: Machine>(
     range: &Range,
     pin: &Pin<S, R, M>,
 ) -> Result<Visible<MergeCursor<Source<S::Reader>>>> {
-    let direction = if range.reverse { Direction::Backward } else { Direction::Forward };
+    let direction = if range.reverse {
+        Direction::Backward
+    } else {
+        Direction::Forward
+    };
     let (start, end) = (range.start.as_deref(), range.end.as_deref());
     let found = view.sources(start, end, direction, pin.seq())?;
     let reader = visible::View {
@@ -177,5 +196,9 @@ fn open<S: Storage, R: Runtime, M: Machine>(
         end: end.map(Into::into),
         deletes: found.deletes,
     };
-    Ok(Visible::new(MergeCursor::new(found.sources, direction), direction, reader))
+    Ok(Visible::new(
+        MergeCursor::new(found.sources, direction),
+        direction,
+        reader,
+    ))
 }

@@ -48,7 +48,12 @@ impl Snapshots {
     pub(crate) fn oldest(&self, now_ms: u64) -> (u64, u64) {
         let held = self.0.lock();
         let seq = held.keys().next().copied().unwrap_or(u64::MAX);
-        (seq, held.values().map(|&(_, clock_ms)| clock_ms).fold(now_ms, u64::min))
+        (
+            seq,
+            held.values()
+                .map(|&(_, clock_ms)| clock_ms)
+                .fold(now_ms, u64::min),
+        )
     }
 }
 
@@ -88,7 +93,11 @@ impl<S: Storage, R: Runtime, M: Machine> Pin<S, R, M> {
     pub(crate) fn new(core: &Arc<Core<S, R, M>>) -> Self {
         let now_ms = core.runtime.wall_ms();
         let seq = core.snapshots.hold(&core.visible, now_ms);
-        Self { core: Arc::clone(core), seq, now_ms }
+        Self {
+            core: Arc::clone(core),
+            seq,
+            now_ms,
+        }
     }
 
     pub(crate) fn seq(&self) -> u64 {
@@ -103,7 +112,11 @@ impl<S: Storage, R: Runtime, M: Machine> Pin<S, R, M> {
 impl<S: Storage, R: Runtime, M: Machine> Clone for Pin<S, R, M> {
     fn clone(&self) -> Self {
         self.core.snapshots.hold_again(self.seq, self.now_ms);
-        Self { core: Arc::clone(&self.core), seq: self.seq, now_ms: self.now_ms }
+        Self {
+            core: Arc::clone(&self.core),
+            seq: self.seq,
+            now_ms: self.now_ms,
+        }
     }
 }
 
@@ -121,19 +134,24 @@ pub struct Snapshot<S: Storage, R: Runtime, M: Machine> {
 
 impl<S: Storage, R: Runtime, M: Machine> Clone for Snapshot<S, R, M> {
     fn clone(&self) -> Self {
-        Self { pin: self.pin.clone() }
+        Self {
+            pin: self.pin.clone(),
+        }
     }
 }
 
 impl<S: Storage, R: Runtime, M: Machine> Snapshot<S, R, M> {
     pub(crate) fn new(core: &Arc<Core<S, R, M>>) -> Self {
-        Self { pin: Pin::new(core) }
+        Self {
+            pin: Pin::new(core),
+        }
     }
 
     /// The value of `key` at the time of the snapshot; what has expired since is still there.
     pub async fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
         let found = self.pin.core.get(key, self.pin.seq, &mut ()).await?;
-        let alive = found.filter(|&(_, deadline_ms)| deadline_ms == 0 || deadline_ms > self.pin.now_ms);
+        let alive =
+            found.filter(|&(_, deadline_ms)| deadline_ms == 0 || deadline_ms > self.pin.now_ms);
         Ok(alive.map(|(value, _)| value))
     }
 

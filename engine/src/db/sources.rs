@@ -15,7 +15,10 @@ use crate::record::Record;
 use crate::{Reader, Result};
 
 /// Any one source of records.
-#[expect(clippy::large_enum_variant, reason = "there are few, and each is on a scan's hot path")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there are few, and each is on a scan's hot path"
+)]
 pub(crate) enum Source<R: Reader> {
     Run(RunCursor),
     Table(SkipDeleted<TableCursor<R>>),
@@ -79,7 +82,8 @@ impl<S: Storage> View<S> {
             if level == 0 {
                 for meta in &metas {
                     let cursor = self.table(meta.id)?.cursor(direction, options);
-                    let skipping = SkipDeleted::new(cursor, direction, deletes.clone(), seq, meta.largest_seq);
+                    let skipping =
+                        SkipDeleted::new(cursor, direction, deletes.clone(), seq, meta.largest_seq);
                     sources.push(Source::Table(skipping));
                 }
             } else if !metas.is_empty() {

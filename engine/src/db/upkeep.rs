@@ -39,7 +39,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             if commit.log.is_held() || commit.log.synced_upto() >= commit.log.end() {
                 return Ok(());
             }
-            Ticket { position: commit.log.end(), epoch: commit.epoch }
+            Ticket {
+                position: commit.log.end(),
+                epoch: commit.epoch,
+            }
         };
         let synced = self.settle(ticket, Durability::Synced).await;
         if let Err(error) = &synced {
@@ -78,7 +81,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             commit.log.note_synced(last);
             commit.previous = None;
             commit.log.write_header()?;
-            commit.log.settle(commit.log.start() + crate::log::HEADER_BYTES as u64, Durability::Synced)
+            commit.log.settle(
+                commit.log.start() + crate::log::HEADER_BYTES as u64,
+                Durability::Synced,
+            )
         };
         self.changed.notify();
         header.await?;
@@ -99,7 +105,12 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         segment: u64,
         writer: S::Writer,
         epoch: u64,
-    ) -> Result<Option<(u64, impl Future<Output = Result<()>> + MaybeSend + use<S, R, M>)>> {
+    ) -> Result<
+        Option<(
+            u64,
+            impl Future<Output = Result<()>> + MaybeSend + use<S, R, M>,
+        )>,
+    > {
         let mut commit = self.commit.lock();
         if commit.epoch != epoch {
             return Ok(None);

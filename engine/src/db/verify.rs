@@ -56,7 +56,13 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 Ok(entries) => verified.entries += entries,
                 Err(error) => {
                     // It may have been flushed and dropped meanwhile.
-                    if self.commit.lock().segments.iter().any(|&(kept, _)| kept == segment) {
+                    if self
+                        .commit
+                        .lock()
+                        .segments
+                        .iter()
+                        .any(|&(kept, _)| kept == segment)
+                    {
                         verified.problems.push(error);
                     }
                 }
@@ -69,9 +75,16 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     fn synced_segments(&self) -> Vec<(u64, u64, u64)> {
         let commit = self.commit.lock();
         let synced_upto = commit.log.synced_upto();
-        let nexts = commit.segments.iter().skip(1).map(|&(_, start)| start).chain([u64::MAX]);
+        let nexts = commit
+            .segments
+            .iter()
+            .skip(1)
+            .map(|&(_, start)| start)
+            .chain([u64::MAX]);
         let segments = commit.segments.iter().zip(nexts);
-        segments.map(|(&(segment, start), next)| (segment, start, next.min(synced_upto))).collect()
+        segments
+            .map(|(&(segment, start), next)| (segment, start, next.min(synced_upto)))
+            .collect()
     }
 
     /// Reads a segment up to what is known to be synced; what lies behind is being written.

@@ -51,8 +51,12 @@ impl<S: Storage> View<S> {
     /// An open table of this view.
     pub(crate) fn table(&self, id: u64) -> Result<&Table<S::Reader>> {
         self.tables.get(&id).ok_or_else(|| {
-            Error::new(ErrorKind::Missing, "reading", "the manifest names a table that is not open")
-                .on(Object::Table(id))
+            Error::new(
+                ErrorKind::Missing,
+                "reading",
+                "the manifest names a table that is not open",
+            )
+            .on(Object::Table(id))
         })
     }
 

@@ -6,6 +6,8 @@
 //!
 //! This module encodes, appends and replays. When to settle, rotate and heal is the store's business.
 
+#[doc(hidden)]
+pub mod fuzz;
 mod record;
 mod replay;
 mod segment;
@@ -34,6 +36,8 @@ pub(crate) struct Log<W> {
     base_time_ms: u64,
     /// Position up to which everything is known to be synced.
     synced_upto: u64,
+    /// The watermark that a record of this segment has already told.
+    told_upto: u64,
     /// Records are kept in `buffer` until released.
     held: bool,
     /// The header, until it is written.
@@ -62,6 +66,7 @@ impl<W: Writer> Log<W> {
             bytes: 0,
             base_time_ms: 0,
             synced_upto: 0,
+            told_upto: 0,
             held: true,
             header: None,
             buffer: Vec::new(),
@@ -93,6 +98,7 @@ impl<W: Writer> Log<W> {
             bytes: HEADER_BYTES as u64,
             base_time_ms: beginning.base_time_ms,
             synced_upto: beginning.synced_upto,
+            told_upto: 0,
             held: true,
             header: Some(header.encode()),
             buffer: Vec::new(),
@@ -131,6 +137,7 @@ impl<W: Writer> Log<W> {
             bytes: end.bytes,
             base_time_ms: end.base_time_ms,
             synced_upto: end.synced_upto,
+            told_upto: 0,
             held: false,
             header: None,
             buffer: Vec::new(),
@@ -142,6 +149,7 @@ impl<W: Writer> Log<W> {
         self.writer = Some(writer);
         self.bytes = bytes;
         self.synced_upto = self.synced_upto.min(self.end());
+        self.told_upto = 0;
     }
 
     /// Appends a record and returns the position behind it. Never waits.
@@ -154,7 +162,9 @@ impl<W: Writer> Log<W> {
             self.buffer.clear();
         }
         let before = self.buffer.len();
-        record::encode(record, frame, self.synced_upto, &mut self.buffer);
+        let news = (self.synced_upto > self.told_upto).then_some(self.synced_upto);
+        self.told_upto = self.synced_upto;
+        record::encode(record, frame, news, &mut self.buffer);
         if self.held {
             self.bytes += (self.buffer.len() - before) as u64;
             return Ok(self.end());
@@ -220,6 +230,10 @@ impl<W: Writer> Log<W> {
 }
 
 fn unopened(segment: u64) -> Error {
-    Error::new(ErrorKind::Closed, "appending to the log", "it is still being replayed")
-        .on(Object::Segment(segment))
+    Error::new(
+        ErrorKind::Closed,
+        "appending to the log",
+        "it is still being replayed",
+    )
+    .on(Object::Segment(segment))
 }

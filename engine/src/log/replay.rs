@@ -140,7 +140,8 @@ impl<R: Reader> SegmentReader<R> {
 
     /// The header is synced before any record is promised, so without one there must be nothing else.
     async fn end_without_header(&mut self) -> Result<()> {
-        let durable = self.expected.synced_upto > self.header.start || self.expected.synced_offset > 0;
+        let durable =
+            self.expected.synced_upto > self.header.start || self.expected.synced_offset > 0;
         if !self.expected.last || durable || !self.is_blank_from(HEADER_BYTES as u64).await? {
             return Err(self.corrupt(0, "the header is damaged".into()));
         }

@@ -64,7 +64,9 @@ impl SegmentHeader {
         }
         let header = Self::fields(body);
         match header {
-            Some((MAGIC, VERSION, header)) if header.segment == segment && header.store == store => {
+            Some((MAGIC, VERSION, header))
+                if header.segment == segment && header.store == store =>
+            {
                 Ok(Some(header))
             }
             Some((MAGIC, VERSION, header)) => fail(
@@ -76,7 +78,9 @@ impl SegmentHeader {
             ),
             Some((MAGIC, version, _)) => fail(
                 ErrorKind::Newer,
-                format!("log format {version}; this version reads up to {VERSION}: upgrade to open it"),
+                format!(
+                    "log format {version}; this version reads up to {VERSION}: upgrade to open it"
+                ),
             ),
             _ => fail(ErrorKind::Corrupt, "it is not a log segment".into()),
         }
@@ -110,7 +114,10 @@ mod tests {
 
     #[test]
     fn a_header_reads_back_as_written() {
-        assert_eq!(SegmentHeader::decode(&HEADER.encode(), 4, 77).unwrap(), Some(HEADER));
+        assert_eq!(
+            SegmentHeader::decode(&HEADER.encode(), 4, 77).unwrap(),
+            Some(HEADER)
+        );
     }
 
     #[test]
@@ -121,7 +128,10 @@ mod tests {
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes;
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_ne!(SegmentHeader::decode(&flipped, 4, 77).ok(), Some(Some(HEADER)));
+            assert_ne!(
+                SegmentHeader::decode(&flipped, 4, 77).ok(),
+                Some(Some(HEADER))
+            );
         }
         let error = SegmentHeader::decode(&bytes, 5, 77).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);

@@ -3,11 +3,12 @@
 //! A [`Levels`] is one immutable version; readers hold it while an [`Edit`] makes the next. Nothing here
 //! opens a table or does I/O: everything is decided from [`TableMeta`], which the manifest keeps.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::record::SEQ_MAX;
+pub use super::span::Span;
+pub use super::table_meta::{Deadlines, TableMeta, ValuesFile, ValuesRef};
 use crate::storage::Object;
 use crate::{Error, Result};
 
@@ -16,194 +17,6 @@ pub const LEVELS: usize = 7;
 
 /// The deepest level.
 pub const LAST: usize = LEVELS - 1;
-
-/// A stretch of keys: `start` included, up to `end`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span<'a> {
-    /// The first key.
-    pub start: &'a [u8],
-    /// The last key, or the first one beyond, or none.
-    pub end: Bound<&'a [u8]>,
-}
-
-impl<'a> Span<'a> {
-    /// Every key there can be.
-    pub const ALL: Span<'static> = Span {
-        start: b"",
-        end: Bound::Unbounded,
-    };
-
-    /// From `start` up to and without `end` (`None`: no end), as ranges are given everywhere else.
-    pub fn between(start: &'a [u8], end: Option<&'a [u8]>) -> Self {
-        let end = end.map_or(Bound::Unbounded, Bound::Excluded);
-        Self { start, end }
-    }
-
-    /// Whether the stretch holds no key.
-    pub fn is_empty(&self) -> bool {
-        self.ends_before(self.start)
-    }
-
-    /// Whether every key of the stretch is smaller than `key`.
-    #[inline]
-    pub fn ends_before(&self, key: &[u8]) -> bool {
-        match self.end {
-            Bound::Included(end) => end < key,
-            Bound::Excluded(end) => end <= key,
-            Bound::Unbounded => false,
-        }
-    }
-
-    /// Whether the stretch holds `key`.
-    #[inline]
-    pub fn contains(&self, key: &[u8]) -> bool {
-        self.start <= key && !self.ends_before(key)
-    }
-
-    /// Whether the two share a key.
-    pub fn overlaps(&self, other: Span<'_>) -> bool {
-        !self.ends_before(other.start) && !other.ends_before(self.start)
-    }
-
-    /// The smallest stretch that holds both.
-    #[must_use]
-    pub fn join(self, other: Self) -> Self {
-        Self {
-            start: self.start.min(other.start),
-            end: later_end(self.end, other.end),
-        }
-    }
-
-    /// Joins many; `None` if there are none.
-    pub fn join_all(spans: impl IntoIterator<Item = Self>) -> Option<Self> {
-        spans.into_iter().reduce(Self::join)
-    }
-}
-
-/// The one of two ends that lies further on.
-fn later_end<'a>(a: Bound<&'a [u8]>, b: Bound<&'a [u8]>) -> Bound<&'a [u8]> {
-    let rank = |end| match end {
-        Bound::Included(key) => Some((key, 1)),
-        Bound::Excluded(key) => Some((key, 0)),
-        Bound::Unbounded => None,
-    };
-    match (rank(a), rank(b)) {
-        (Some(x), Some(y)) => {
-            if x >= y {
-                a
-            } else {
-                b
-            }
-        }
-        _ => Bound::Unbounded,
-    }
-}
-
-/// What a table knows about the deadlines of its records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Deadlines {
-    /// Records that have one.
-    pub count: u64,
-    /// The earliest; 0 when there is none.
-    pub min_ms: u64,
-    /// The latest; 0 when there is none.
-    pub max_ms: u64,
-}
-
-impl Deadlines {
-    /// About how many have passed at `now_ms`, as if they were spread evenly.
-    pub fn expired(&self, now_ms: u64) -> u64 {
-        if self.count == 0 || now_ms < self.min_ms {
-            return 0;
-        }
-        if now_ms >= self.max_ms {
-            return self.count;
-        }
-        let share = u128::from(now_ms - self.min_ms) * u128::from(self.count)
-            / u128::from(self.max_ms - self.min_ms);
-        u64::try_from(share).unwrap_or(self.count)
-    }
-}
-
-/// How much of a file of large values a table refers to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ValuesRef {
-    /// The file's object id.
-    pub id: u64,
-    /// Bytes of it that the table's records refer to.
-    pub bytes: u64,
-}
-
-/// A file of large values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ValuesFile {
-    /// Its object id; from the same counter as tables.
-    pub id: u64,
-    /// Bytes of values in it, counted as [`ValuesRef::bytes`] counts them.
-    pub bytes: u64,
-}
-
-/// What is known of a table without opening it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TableMeta {
-    /// Its object id.
-    pub id: u64,
-    /// Its length in bytes.
-    pub bytes: u64,
-    /// The smallest key of its records and the smallest start of its range deletes.
-    pub smallest: Box<[u8]>,
-    /// The largest key of its records (included), or the furthest end of its range deletes (excluded, or
-    /// unbounded), whichever lies further on.
-    pub largest: Bound<Box<[u8]>>,
-    /// The smallest sequence number in it, range deletes included.
-    pub smallest_seq: u64,
-    /// The largest sequence number in it, range deletes included.
-    pub largest_seq: u64,
-    /// Records in it, tombstones included, range deletes not.
-    pub entries: u64,
-    /// Tombstones among them.
-    pub deletes: u64,
-    /// Range deletes in it.
-    pub range_deletes: u64,
-    /// Its records' deadlines.
-    pub deadlines: Deadlines,
-    /// The files of large values it refers to, by id.
-    pub values: Vec<ValuesRef>,
-}
-
-impl TableMeta {
-    /// The keys that the table says something about.
-    #[inline]
-    pub fn span(&self) -> Span<'_> {
-        Span {
-            start: &self.smallest,
-            end: match &self.largest {
-                Bound::Included(key) => Bound::Included(key),
-                Bound::Excluded(key) => Bound::Excluded(key),
-                Bound::Unbounded => Bound::Unbounded,
-            },
-        }
-    }
-
-    fn check(&self) -> Result<()> {
-        let complaint = if self.span().is_empty() {
-            "its largest key lies before its smallest"
-        } else if self.smallest_seq > self.largest_seq || self.largest_seq > SEQ_MAX {
-            "its sequence numbers are out of order"
-        } else if self.deletes > self.entries || self.deadlines.count > self.entries {
-            "it counts more tombstones or deadlines than records"
-        } else if self.deadlines.min_ms > self.deadlines.max_ms {
-            "its deadlines are out of order"
-        } else if self.entries == 0 && self.range_deletes == 0 {
-            "it is empty"
-        } else if self.values.windows(2).any(|pair| pair[0].id >= pair[1].id) {
-            "its references to values are out of order"
-        } else {
-            return Ok(());
-        };
-        Err(Error::corrupt(CHECKING, complaint).on(Object::Table(self.id)))
-    }
-}
 
 /// What one file of large values is still good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -421,7 +234,7 @@ impl Levels {
         // Sorting is stable and levels are nearly sorted, but a level that did not change stays shared.
         for tables in first {
             if !tables.is_sorted_by(|a, b| age(a) >= age(b)) {
-                Arc::make_mut(tables).sort_by(|a, b| age(b).cmp(&age(a)));
+                Arc::make_mut(tables).sort_by_key(|table| Reverse(age(table)));
             }
         }
         for tables in rest {
@@ -501,6 +314,8 @@ fn age(table: &TableMeta) -> (u64, u64) {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::ops::Bound;
+
     use super::*;
     use crate::ErrorKind;
 
@@ -690,18 +505,5 @@ pub(crate) mod tests {
             try_tree(vec![(0, first)]).is_err(),
             "refers to a file that is not there"
         );
-    }
-
-    #[test]
-    fn expired_records_are_estimated() {
-        let deadlines = Deadlines {
-            count: 100,
-            min_ms: 1000,
-            max_ms: 2000,
-        };
-        assert_eq!(deadlines.expired(999), 0);
-        assert_eq!(deadlines.expired(1500), 50);
-        assert_eq!(deadlines.expired(2000), 100);
-        assert_eq!(Deadlines::default().expired(5), 0);
     }
 }

@@ -95,8 +95,10 @@ impl Memtable {
     /// Adds a range delete.
     pub(crate) fn push_range_delete(&self, range: RangeDelete) {
         let mut ranges = self.range_deletes.write();
-        self.bytes
-            .fetch_add(range.start.len() + range.end.as_ref().map_or(0, |end| end.len()) + 64, Relaxed);
+        self.bytes.fetch_add(
+            range.start.len() + range.end.as_ref().map_or(0, |end| end.len()) + 64,
+            Relaxed,
+        );
         Arc::make_mut(&mut *ranges).add(&range.start, range.end.as_deref(), range.seq);
         self.entries.fetch_add(1, Relaxed);
     }
@@ -123,9 +125,7 @@ impl Memtable {
         self.sorted()
             .iter()
             .filter_map(|run| {
-                let at = run.partition_point(|entry| {
-                    self.compare(entry, sought) == Ordering::Less
-                });
+                let at = run.partition_point(|entry| self.compare(entry, sought) == Ordering::Less);
                 let record = self.chunks.record(run.get(at)?.addr);
                 (record.key == key).then_some(record)
             })

@@ -10,7 +10,9 @@ pub(crate) mod memtable;
 pub mod merge;
 pub mod range_deletes;
 pub mod skip;
+pub mod span;
 pub mod sstable;
+pub mod table_meta;
 pub mod trace;
 pub mod values;
 #[cfg(test)]

@@ -15,10 +15,9 @@
 //! any. A values file is whole and synced before a table that refers to it is.
 
 use bytes::Bytes;
-use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_output_size};
 
 use super::sstable::Damage;
-use super::sstable::frame::{Compression, checksum, decompress};
+use super::sstable::frame::{Compression, Packer, STORED_LZ4, STORED_PLAIN, checksum, decompress};
 use crate::codec::{Decoder, put_varint};
 use crate::record::VALUE_BYTES_MAX;
 use crate::storage::{Durability, MaybeSend, Object, Reader, Writer};
@@ -29,8 +28,6 @@ const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 24;
 const FOOTER_BYTES: usize = 40;
 const VALUE_HEAD_BYTES: usize = 9;
-const STORED_PLAIN: u8 = 0;
-const STORED_LZ4: u8 = 1;
 const READING: &str = "reading a value";
 const WRITING: &str = "writing a value";
 const OPENING: &str = "opening a values file";
@@ -89,9 +86,7 @@ impl ValueRef {
 pub struct ValuesWriter<W> {
     writer: W,
     id: u64,
-    compression: Compression,
-    table: CompressTable,
-    scratch: Vec<u8>,
+    packer: Packer,
     offset: u64,
     count: u64,
     bytes: u64,
@@ -110,9 +105,7 @@ impl<W: Writer> ValuesWriter<W> {
         Ok(Self {
             writer,
             id,
-            compression,
-            table: CompressTable::large(),
-            scratch: Vec::new(),
+            packer: Packer::new(compression),
             offset,
             count: 0,
             bytes: 0,
@@ -125,11 +118,9 @@ impl<W: Writer> ValuesWriter<W> {
             let error = Error::new(ErrorKind::Invalid, WRITING, "it is too long");
             return Err(error.on(Object::Table(self.id)));
         }
-        let packed = self.compression == Compression::Lz4 && self.compress(value);
-        let (body, compression) = if packed {
-            (&*self.scratch, STORED_LZ4)
-        } else {
-            (value, STORED_PLAIN)
+        let (body, compression) = match self.packer.pack(value, VALUE_BYTES_MAX) {
+            Some(packed) => (packed.as_slice(), STORED_LZ4),
+            None => (value, STORED_PLAIN),
         };
         let crc = checksum(body, compression, self.id, self.offset);
         let mut head = [0; VALUE_HEAD_BYTES];
@@ -148,20 +139,6 @@ impl<W: Writer> ValuesWriter<W> {
         self.count += 1;
         self.bytes += reference.len;
         Ok(reference)
-    }
-
-    fn compress(&mut self, value: &[u8]) -> bool {
-        self.scratch
-            .resize(4 + get_maximum_output_size(value.len()), 0);
-        self.scratch[..4].copy_from_slice(&(value.len() as u32).to_le_bytes());
-        let packed = compress_into_with_table(value, &mut self.scratch[4..], &mut self.table);
-        match packed {
-            Ok(written) => {
-                self.scratch.truncate(4 + written);
-                self.scratch.len() <= value.len() - value.len() / 8
-            }
-            Err(_) => false,
-        }
     }
 
     /// Bytes appended so far.
@@ -255,7 +232,9 @@ impl<R: Reader> ValuesReader<R> {
             Some(value) => value,
             None => {
                 let len = self.check(reference)?;
-                let stored = self.reader.read_at(reference.offset, len).await?;
+                let stored = self.reader.read_at(reference.offset, len).await;
+                let stored = stored
+                    .map_err(|error| error.on(Object::Table(self.id)).at(reference.offset))?;
                 self.open_value(reference, &stored)
             }
         }
@@ -268,6 +247,7 @@ impl<R: Reader> ValuesReader<R> {
             Err(error) => return Some(Err(error)),
         };
         let stored = self.reader.read_now(reference.offset, len)?;
+        let stored = stored.map_err(|error| error.on(Object::Table(self.id)).at(reference.offset));
         Some(stored.and_then(|stored| self.open_value(reference, &stored)))
     }
 

@@ -369,6 +369,18 @@ mod tests {
     }
 
     #[test]
+    fn a_scan_can_move_between_threads() {
+        use super::super::{merge::MergeCursor, skip::SkipDeleted};
+        fn check<T: crate::MaybeSend>(_: T) {}
+        let child = VecCursor::new(Vec::new(), Direction::Forward, 1);
+        let child = SkipDeleted::new(child, Direction::Forward, RangeDeletes::default(), 9, 9);
+        let merge = MergeCursor::new(vec![child], Direction::Forward);
+        let mut visible = Visible::new(merge, Direction::Forward, view(9));
+        check(visible.next());
+        assert!(block_on(visible.next()).unwrap().is_none());
+    }
+
+    #[test]
     fn an_error_ends_the_walk() {
         let records = vec![
             Owned::new(b"a", 1, Kind::Put),

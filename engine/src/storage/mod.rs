@@ -97,11 +97,7 @@ pub trait Storage: Clone + MaybeSend + MaybeSync + 'static {
     fn open(&self, object: Object) -> impl Future<Output = Result<Self::Reader>> + MaybeSend;
 
     /// Renames `from` to `to` atomically, replacing `to`; durable when it returns.
-    fn replace(
-        &self,
-        from: Object,
-        to: Object,
-    ) -> impl Future<Output = Result<()>> + MaybeSend;
+    fn replace(&self, from: Object, to: Object) -> impl Future<Output = Result<()>> + MaybeSend;
 
     /// Removes objects; those that are not there are passed over. Readers that are open go on
     /// reading. A crash may bring removed objects back.
@@ -154,9 +150,5 @@ pub trait Reader: Clone + MaybeSend + MaybeSync + 'static {
     fn read_now(&self, offset: u64, len: u32) -> Option<Result<Bytes>>;
 
     /// The bytes. Reading past the end is `Corrupt`: the engine only asks for what it wrote.
-    fn read_at(
-        &self,
-        offset: u64,
-        len: u32,
-    ) -> impl Future<Output = Result<Bytes>> + MaybeSend;
+    fn read_at(&self, offset: u64, len: u32) -> impl Future<Output = Result<Bytes>> + MaybeSend;
 }

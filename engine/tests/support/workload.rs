@@ -20,7 +20,7 @@ pub fn options(sync: Sync) -> Options {
     let compaction = CompactionOptions {
         l0_tables: 2,
         base_bytes: 4 << 10,
-        ..CompactionOptions::for_tables_of(2 << 10)
+        ..CompactionOptions::for_memtables_of(4 << 10)
     };
     Options {
         sync,
@@ -28,7 +28,7 @@ pub fn options(sync: Sync) -> Options {
         memtable_bytes: Some(4 << 10),
         large_value_bytes: 500,
         segment_bytes: 2500,
-        compaction,
+        compaction: Some(compaction),
         ..Options::default()
     }
 }

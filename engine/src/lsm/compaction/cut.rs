@@ -73,7 +73,7 @@ mod tests {
             rewrite_values: BTreeSet::new(),
             reason: Reason::Size,
         };
-        let mut options = CompactionOptions::for_tables_of(1000);
+        let mut options = CompactionOptions::for_memtables_of(2000);
         options.grandparent_bytes_max = 250;
         Cutter::new(&merge, &options)
     }

@@ -27,7 +27,7 @@ pub enum Verdict {
 #[derive(Clone, Debug)]
 pub struct Retain {
     snapshots: Vec<u64>,
-    /// What `Options::expire_at_ms` said; 0 when nothing expires here.
+    /// As in [`Rules`].
     expire_at_ms: u64,
     zero: bool,
     deletes: RangeDeletes,
@@ -252,12 +252,12 @@ mod tests {
 
     #[test]
     fn a_tombstone_goes_when_it_hides_nothing() {
-        let gone = Owned::new(b"a", 5, Kind::Delete);
+        let gone = [Owned::new(b"a", 5, Kind::Delete)];
         use Verdict::{Drop, Keep};
-        assert_eq!(judge_all(&[gone.clone()], rules(&[]), false), [Drop]);
-        assert_eq!(judge_all(&[gone.clone()], rules(&[]), true), [Keep]);
-        assert_eq!(judge_all(&[gone.clone()], rules(&[4]), false), [Keep]);
-        assert_eq!(judge_all(&[gone], rules(&[5]), false), [Drop]);
+        assert_eq!(judge_all(&gone, rules(&[]), false), [Drop]);
+        assert_eq!(judge_all(&gone, rules(&[]), true), [Keep]);
+        assert_eq!(judge_all(&gone, rules(&[4]), false), [Keep]);
+        assert_eq!(judge_all(&gone, rules(&[5]), false), [Drop]);
     }
 
     #[test]

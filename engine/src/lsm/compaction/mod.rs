@@ -8,6 +8,7 @@ pub mod leveled;
 mod manual;
 #[cfg(test)]
 mod simulation;
+mod targets;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use super::levels::{Levels, Span, TableMeta};
 use super::range_deletes::RangeDeletes;
 
 pub use manual::manual;
+pub use targets::{Debt, Targets, debt, targets};
 
 /// What a strategy goes by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,23 +39,27 @@ pub struct CompactionOptions {
     pub dead_percent: u64,
     /// A values file with more than this share of garbage is emptied.
     pub garbage_percent: u64,
-    /// Whether compaction removes what has expired.
+    /// Whether compaction removes what has expired: then the worker gives [`filter::Rules::expire_at_ms`] the
+    /// clock of the [`State`] that the merge was chosen by, or a later one.
     pub expire: bool,
 }
 
 impl Default for CompactionOptions {
     fn default() -> Self {
-        Self::for_tables_of(64 << 20)
+        Self::for_memtables_of(64 << 20)
     }
 }
 
 impl CompactionOptions {
-    /// Everything in proportion to a table's size.
-    pub fn for_tables_of(table_bytes: u64) -> Self {
+    /// Everything in proportion to what a flush writes at most. The factors come from the survey of
+    /// `simulation.rs`: with tables of half a memtable each merge brings less along at its edges, and a
+    /// base of sixteen memtables spares a level that would be rewritten with every merge of level 0.
+    pub fn for_memtables_of(bytes: u64) -> Self {
+        let table_bytes = (bytes / 2).max(1);
         Self {
             l0_tables: 4,
             table_bytes,
-            base_bytes: table_bytes.saturating_mul(16),
+            base_bytes: bytes.saturating_mul(16),
             level_ratio: 10,
             merge_bytes_max: table_bytes.saturating_mul(25),
             grandparent_bytes_max: table_bytes.saturating_mul(10),
@@ -149,15 +155,6 @@ impl Choice {
             Self::Merge(merge) => &merge.inputs,
         }
     }
-}
-
-/// How far compaction is behind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Debt {
-    /// Tables in level 0.
-    pub l0_tables: usize,
-    /// About how many bytes have to be written until every level is within its target.
-    pub bytes: u64,
 }
 
 /// Files of large values that are mostly garbage.

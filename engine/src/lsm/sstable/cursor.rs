@@ -223,6 +223,7 @@ impl<R: Reader> TableCursor<R> {
         }
         let plan = self.plan(kind, handle);
         let bytes = table.reader.read_now(plan.offset, plan.len)?;
+        let bytes = bytes.map_err(|error| named(error, table.id, plan.offset));
         Some(bytes.and_then(|bytes| self.take_read(kind, handle, plan, bytes)))
     }
 

@@ -35,8 +35,11 @@ impl FilterShape {
     fn of(keys: usize, bits_per_key: u32) -> Self {
         let lines = (keys as u64 * u64::from(bits_per_key)).div_ceil(LINE_BITS);
         let blocks = lines.div_ceil(LINES_PER_BLOCK_MAX);
-        let lines =
-            lines.checked_div(blocks).unwrap_or(0) + u64::from(blocks > 0 && lines % blocks != 0);
+        let lines = if blocks == 0 {
+            0
+        } else {
+            lines.div_ceil(blocks)
+        };
         Self {
             blocks: blocks as u32,
             lines: lines as u32,

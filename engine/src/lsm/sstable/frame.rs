@@ -19,7 +19,7 @@ use super::Damage;
 /// Bytes behind the body of every stored block.
 pub(crate) const TRAILER_BYTES: usize = 5;
 
-/// The largest block, uncompressed. Data blocks exceed their target only for a record larger than it.
+/// Larger blocks (of range deletes, if any) are stored plain: what a reader would decompress has a limit. Data blocks exceed their target only for a record larger than it.
 pub(crate) const BLOCK_BYTES_MAX: usize = 64 << 20;
 
 /// How the blocks of a table are compressed.
@@ -32,17 +32,19 @@ pub enum Compression {
     Lz4,
 }
 
-const STORED_PLAIN: u8 = 0;
-const STORED_LZ4: u8 = 1;
+/// The body is the block.
+pub(crate) const STORED_PLAIN: u8 = 0;
+/// The body is a length, then LZ4.
+pub(crate) const STORED_LZ4: u8 = 1;
 
-/// Turns blocks into stored blocks; keeps the compressor's tables and buffer between them.
-pub(crate) struct Sealer {
+/// Compresses what is worth it; keeps the compressor's tables and buffer from one call to the next.
+pub(crate) struct Packer {
     compression: Compression,
     table: CompressTable,
     scratch: Vec<u8>,
 }
 
-impl Sealer {
+impl Packer {
     pub(crate) fn new(compression: Compression) -> Self {
         Self {
             compression,
@@ -51,33 +53,39 @@ impl Sealer {
         }
     }
 
+    /// The compressed body, if compressing is wanted, possible, and saves an eighth or more.
+    pub(crate) fn pack(&mut self, block: &[u8], bytes_max: usize) -> Option<&mut Vec<u8>> {
+        if self.compression == Compression::None || block.len() > bytes_max {
+            return None;
+        }
+        let len = u32::try_from(block.len()).ok()?;
+        self.scratch
+            .resize(4 + get_maximum_output_size(block.len()), 0);
+        self.scratch[..4].copy_from_slice(&len.to_le_bytes());
+        let out = &mut self.scratch[4..];
+        let written = compress_into_with_table(block, out, &mut self.table).ok()?;
+        self.scratch.truncate(4 + written);
+        (self.scratch.len() <= block.len() - block.len() / 8).then_some(&mut self.scratch)
+    }
+}
+
+/// Turns blocks into stored blocks.
+pub(crate) struct Sealer(Packer);
+
+impl Sealer {
+    pub(crate) fn new(compression: Compression) -> Self {
+        Self(Packer::new(compression))
+    }
+
     /// The stored form of `block`, which is about to be written at `offset` of table `id`. May append
     /// to `block`.
     pub(crate) fn seal<'a>(&'a mut self, block: &'a mut Vec<u8>, id: u64, offset: u64) -> &'a [u8] {
-        if self.compression == Compression::Lz4 && self.compress(block) {
-            push_trailer(&mut self.scratch, STORED_LZ4, id, offset);
-            &self.scratch
-        } else {
-            push_trailer(block, STORED_PLAIN, id, offset);
-            block
-        }
-    }
-
-    /// Compresses into the scratch buffer; answers whether that saves enough to be worth undoing.
-    fn compress(&mut self, block: &[u8]) -> bool {
-        let Ok(len) = u32::try_from(block.len()) else {
-            return false;
+        let (body, compression) = match self.0.pack(block, BLOCK_BYTES_MAX) {
+            Some(packed) => (packed, STORED_LZ4),
+            None => (block, STORED_PLAIN),
         };
-        let room = 4 + get_maximum_output_size(block.len());
-        self.scratch.resize(room, 0);
-        self.scratch[..4].copy_from_slice(&len.to_le_bytes());
-        match compress_into_with_table(block, &mut self.scratch[4..], &mut self.table) {
-            Ok(written) => {
-                self.scratch.truncate(4 + written);
-                self.scratch.len() <= block.len() - block.len() / 8
-            }
-            Err(_) => false,
-        }
+        push_trailer(body, compression, id, offset);
+        body
     }
 }
 
@@ -144,8 +152,8 @@ mod tests {
 
     #[test]
     fn blocks_come_back_as_they_were_whichever_way_they_are_stored() {
-        let noise: Vec<u8> = (0..5000u32)
-            .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
+        let noise: Vec<u8> = (0..5000u64)
+            .map(|i| (crate::record::hash_key(&i.to_le_bytes()) >> 32) as u8)
             .collect();
         for block in [&b""[..], b"a", &[9; 100_000], &noise] {
             for compression in [Compression::None, Compression::Lz4] {

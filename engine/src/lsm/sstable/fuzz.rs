@@ -53,10 +53,10 @@ pub fn small_parts(bytes: &[u8]) {
     let _ = ValueRef::decode(bytes);
 }
 
-/// A whole table: opened, asked for a key, walked both ways and verified.
-pub async fn table<R: Reader>(reader: R, key: &[u8]) -> Result<()> {
+/// A whole file, as table `id`: opened, asked for a key, walked both ways and verified.
+pub async fn table_of<R: Reader>(reader: R, id: u64, key: &[u8]) -> Result<()> {
     let cache = Arc::new(BlockCache::new(1 << 20));
-    let table = Table::open(reader, 1, cache).await?;
+    let table = Table::open(reader, id, cache).await?;
     let _ = table.get(hash_key(key), key, 7, &mut ()).await;
     for direction in [Direction::Forward, Direction::Backward] {
         for from in [None, Some(key)] {

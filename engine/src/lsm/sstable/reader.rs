@@ -304,6 +304,7 @@ impl<R: Reader> Inner<R> {
         }
         let stored = self.reader.read_now(handle.offset, handle.len)?;
         tell(BlockSource::Storage);
+        let stored = stored.map_err(|error| named(error, self.id, handle.offset));
         Some(stored.and_then(|stored| self.take_in(kind, handle, &stored)))
     }
 
@@ -313,7 +314,8 @@ impl<R: Reader> Inner<R> {
         handle: Handle,
         trace: &mut T,
     ) -> Result<CachedBlock> {
-        let stored = self.reader.read_at(handle.offset, handle.len).await?;
+        let stored = self.reader.read_at(handle.offset, handle.len).await;
+        let stored = stored.map_err(|error| named(error, self.id, handle.offset))?;
         trace.block_read(self.block_read(kind, handle, BlockSource::Storage));
         self.take_in(kind, handle, &stored)
     }
@@ -365,12 +367,12 @@ impl Parts {
     pub(crate) async fn read<R: Reader>(reader: &R, id: u64) -> Result<Self> {
         let file_bytes = reader.len();
         let start = file_bytes.saturating_sub(TAIL_BYTES);
-        let tail = read(reader, start, (file_bytes - start) as u32).await?;
+        let tail = read(reader, id, start, (file_bytes - start) as u32).await?;
         let footer = Footer::decode(&tail, file_bytes, id)?;
         let load = async |handle: Handle| -> Result<Bytes> {
             let stored = match handle.offset.checked_sub(start) {
                 Some(from) => tail.slice(from as usize..from as usize + handle.len as usize),
-                None => read(reader, handle.offset, handle.len).await?,
+                None => read(reader, id, handle.offset, handle.len).await?,
             };
             unseal(&stored, id, handle.offset)
                 .map_err(|damage| damage.error(OPENING, id, handle.offset))
@@ -396,13 +398,15 @@ impl Parts {
     }
 }
 
-async fn read<R: Reader>(reader: &R, offset: u64, len: u32) -> Result<Bytes> {
+async fn read<R: Reader>(reader: &R, id: u64, offset: u64, len: u32) -> Result<Bytes> {
     let bytes = match reader.read_now(offset, len) {
-        Some(bytes) => bytes?,
-        None => reader.read_at(offset, len).await?,
+        Some(bytes) => bytes,
+        None => reader.read_at(offset, len).await,
     };
+    let bytes = bytes.map_err(|error| named(error, id, offset))?;
     if bytes.len() != len as usize {
-        return Err(Error::corrupt(OPENING, "the storage returned too few bytes").at(offset));
+        let damage = Damage("the storage returned too few bytes");
+        return Err(damage.error(OPENING, id, offset));
     }
     Ok(bytes)
 }

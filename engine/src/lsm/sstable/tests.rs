@@ -182,10 +182,12 @@ proptest! {
         fill_cache: bool,
         read_ahead_bytes in prop_oneof![Just(0u32), Just(1 << 18)],
         block_bytes in 50usize..600,
+        filter_bits_per_key in prop_oneof![Just(0u32), Just(10), 1u32..20],
     ) {
         let records = sorted(records);
         let options = TableOptions {
             block_bytes,
+            filter_bits_per_key,
             compression: if packed { Compression::Lz4 } else { Compression::None },
             ..small_blocks()
         };
@@ -236,13 +238,36 @@ proptest! {
         key in prop::collection::vec(any::<u8>(), 0..3),
     ) {
         fuzz::small_parts(&bytes);
-        let _ = block_on(fuzz::table(MemReader::new(&bytes), &key));
+        let _ = block_on(fuzz::table_of(MemReader::new(&bytes), ID, &key));
         let mut bytes = bytes;
         for restart in 0..restarts {
             bytes.extend_from_slice(&(restart * 7).to_le_bytes());
         }
         bytes.extend_from_slice(&restarts.to_le_bytes());
         fuzz::block(&bytes, &key);
+    }
+
+    /// Damage under a checksum that was made to fit: what an attacker can hand in.
+    #[test]
+    fn tables_forged_with_right_checksums_are_read_without_a_panic(
+        block in any::<prop::sample::Index>(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        key in prop_oneof![Just(b"key05".to_vec()), prop::collection::vec(any::<u8>(), 0..4)],
+    ) {
+        let (records, ranges) = sample();
+        let options = TableOptions { compression: Compression::None, ..small_blocks() };
+        let (mut bytes, _) = write(&records, &ranges, options);
+        let handles = stored_blocks(&bytes);
+        let handle = handles[block.index(handles.len())];
+        let (start, end) = (handle.offset as usize, handle.end() as usize);
+        let body = start..end - frame::TRAILER_BYTES;
+        for (index, byte) in damage {
+            let index = index.index(body.len());
+            bytes[start + index] = byte;
+        }
+        let crc = frame::checksum(&bytes[body], 0, ID, handle.offset);
+        bytes[end - 4..end].copy_from_slice(&crc.to_le_bytes());
+        let _ = block_on(fuzz::table_of(MemReader::new(&bytes), ID, &key));
     }
 
     /// Blocks that are almost right reach further into the decoders than noise does.
@@ -264,6 +289,36 @@ proptest! {
         }
         fuzz::block(&bytes, &key);
     }
+}
+
+/// Where every stored block of a table lies, its data blocks first.
+fn stored_blocks(bytes: &[u8]) -> Vec<index::Handle> {
+    let table = open(bytes).unwrap();
+    let table = table.inner();
+    let mut handles = Vec::new();
+    let index = handles_in(table.top.clone());
+    for handle in &index {
+        let stored = bytes[handle.offset as usize..handle.end() as usize].to_vec();
+        let block = frame::unseal(&stored.into(), ID, handle.offset).unwrap();
+        handles.extend(handles_in(block::Block::new(block).unwrap()));
+    }
+    handles.extend(index);
+    let footer = &table.footer;
+    handles.extend([footer.top, footer.ranges, footer.properties]);
+    handles
+}
+
+fn handles_in(block: block::Block) -> Vec<index::Handle> {
+    let mut cursor = block_cursor::BlockCursor::new(Direction::Forward);
+    cursor.reset(block);
+    let mut found = cursor.first().unwrap();
+    let mut handles = Vec::new();
+    while found {
+        let value = cursor.record().unwrap().value;
+        handles.push(index::Handle::decode(value, &(0..u64::MAX)).unwrap());
+        found = cursor.advance().unwrap();
+    }
+    handles
 }
 
 fn sample() -> (Vec<Owned>, Vec<RangeDelete>) {
@@ -610,4 +665,23 @@ fn verify_finds_what_checksums_cannot() {
     let about_filter =
         |problem: &crate::Error| problem.to_string().contains("filter does not know");
     assert!(problems.iter().any(about_filter), "{problems:?}");
+}
+
+/// Callers are generic over the storage, so the futures have to be `Send` for any reader.
+#[test]
+fn reads_can_be_sent_between_threads() {
+    fn is_send<T: Send>(_: T) {}
+    fn for_any_reader<R: crate::Reader>(reader: R, table: &Table<R>) {
+        is_send(Table::open(reader, ID, Arc::new(BlockCache::new(0))));
+        is_send(table.get(0, b"", 0, &mut ()));
+        is_send(table.verify());
+        is_send(
+            table
+                .cursor(Direction::Forward, CursorOptions::default())
+                .refill(),
+        );
+    }
+    let (bytes, _) = write(&many(10), &[], small_blocks());
+    for_any_reader(MemReader::new(&bytes), &open(&bytes).unwrap());
+    is_send(TableWriter::new(MemWriter::default(), ID, small_blocks()).finish());
 }

@@ -81,7 +81,8 @@ pub struct TableWriter<W> {
 
 impl<W: Writer> TableWriter<W> {
     /// Begins table `id` in an empty object.
-    pub fn new(writer: W, id: u64, options: TableOptions) -> Self {
+    pub fn new(writer: W, id: u64, mut options: TableOptions) -> Self {
+        options.block_bytes = options.block_bytes.min(INLINE_VALUE_BYTES_MAX);
         Self {
             writer,
             id,

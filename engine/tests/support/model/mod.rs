@@ -39,7 +39,7 @@ pub trait World {
 
 /// A store so small that a few hundred steps freeze, flush, merge, evict and change segments.
 pub fn options(sync: Sync) -> Options {
-    let mut compaction = trilith::lsm::compaction::CompactionOptions::for_tables_of(8 << 10);
+    let mut compaction = trilith::lsm::compaction::CompactionOptions::for_memtables_of(12 << 10);
     compaction.base_bytes = 32 << 10;
     Options {
         sync,
@@ -47,7 +47,7 @@ pub fn options(sync: Sync) -> Options {
         memtable_bytes: Some(12 << 10),
         large_value_bytes: 700,
         segment_bytes: 16 << 10,
-        compaction,
+        compaction: Some(compaction),
         ..Options::default()
     }
 }

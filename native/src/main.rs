@@ -1,0 +1,103 @@
+//! The program `trilith`.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use trilith_server::bench::{BenchArgs, open_trilith};
+use trilith_server::server::{Action, Cli, Config, Failure, Node, Server, human};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let config = match cli.action {
+        None => cli.serve,
+        Some(Action::Serve(config)) => config,
+        Some(Action::Bench(args)) => return bench(&args),
+    };
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_max_level(tracing::Level::from(config.log_level))
+        .with_target(false)
+        .init();
+    match serve(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("trilith: {}\n         {}", failure.what, failure.remedy);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench(args: &BenchArgs) -> ExitCode {
+    match trilith_server::bench::command::run(args, &open_trilith) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("trilith: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(config: Config) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            Failure::new(
+                format!("The server's threads cannot be started: {error}."),
+                "Raise the limit on processes or memory for this user",
+            )
+        })?;
+    runtime.block_on(async {
+        let server = Server::bind(config.clone()).await?;
+        let store = Node::open(&config)
+            .await
+            .map_err(|error| Failure::of_open(&error, &config.data))?;
+        banner(&config, server.port());
+        server.run(store, signalled()).await
+    })
+}
+
+fn banner(config: &Config, port: u16) {
+    let ip = config.bind;
+    println!(
+        "Trilith {} is ready for Redis clients on {ip}:{port}.",
+        env!("CARGO_PKG_VERSION")
+    );
+    println!(
+        "  data     {} (appendfsync {}, memory {})",
+        config.data.display(),
+        config.appendfsync.name(),
+        human(config.memory)
+    );
+    if config.http_port != 0 {
+        println!("  metrics  http://{ip}:{}/metrics", config.http_port);
+    }
+    println!("  try      redis-cli -p {port} set greeting hello");
+    println!("  stop     Ctrl-C");
+    if !ip.is_loopback() {
+        println!(
+            "There are no passwords yet: whoever reaches {ip}:{port} can read and change everything."
+        );
+    }
+}
+
+/// Ready when the system asks the process to end.
+async fn signalled() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    if tokio::signal::ctrl_c().await.is_err() {
+        // Without signals there is still SHUTDOWN.
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,55 @@
+//! What the server asks of the store.
+
+use trilith::command::{Command, Encoder, Reply};
+
+/// A store that runs commands. Cloning shares it.
+pub trait Backend: Clone + Send + Sync + 'static {
+    /// Runs commands in order and answers each. A read sees the writes before it in the same batch,
+    /// and the writes share one settle. What fails is answered with an error; nothing is left out.
+    fn execute(&self, batch: Vec<Command>) -> impl Future<Output = Vec<Reply>> + Send;
+
+    /// Answers a read at once if memory suffices. False, and nothing written, if it does not.
+    fn execute_now(&self, command: &Command, out: &mut Encoder<'_>) -> bool;
+
+    /// Figures for INFO and the metrics.
+    fn stats(&self) -> impl Future<Output = Stats> + Send;
+
+    /// Makes everything durable and closes the store. Nothing is executed after.
+    fn close(&self) -> impl Future<Output = trilith::Result<()>> + Send;
+}
+
+/// Figures of a store.
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    /// How many keys there are.
+    pub keys: u64,
+    /// How many of them expire.
+    pub keys_with_deadline: u64,
+    /// Reads that found their key.
+    pub hits: u64,
+    /// Reads that found no key.
+    pub misses: u64,
+    /// Keys removed because their time had come.
+    pub expired: u64,
+    /// Memory that the store has taken from its budget.
+    pub memory_bytes: u64,
+    /// Bytes on disk.
+    pub disk_bytes: u64,
+    /// Why the store takes no writes, if it takes none.
+    pub read_only: Option<String>,
+    /// Everything else that is worth watching: in INFO under `Store`, and among the metrics.
+    pub more: Vec<Figure>,
+}
+
+/// One more figure of a store.
+#[derive(Clone, Debug)]
+pub struct Figure {
+    /// Its name as a metric has it, unit last, without a prefix: `compaction_written_bytes`.
+    pub name: &'static str,
+    /// What it says, in a few words.
+    pub help: &'static str,
+    /// Whether it only ever grows.
+    pub is_counter: bool,
+    /// Its value.
+    pub value: u64,
+}

@@ -1,0 +1,182 @@
+//! The server: it accepts clients, limits them, and stops when asked to.
+//!
+//! It parses, routes and prints. What commands do is the engine's; the store behind it is a [`Backend`].
+
+mod backend;
+mod config;
+mod connection;
+mod failure;
+mod http;
+mod info;
+mod node;
+mod session;
+mod shared;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod volatile;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+pub use backend::{Backend, Figure, Stats};
+pub use config::{Action, AppendFsync, Cli, Config, LogLevel};
+pub use failure::Failure;
+pub use info::human;
+pub use node::Node;
+
+use connection::Connection;
+use shared::{Shared, stopped};
+
+/// How long connections may take to finish what they are at when the server stops.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// How long a server that cannot accept (no descriptors are left) waits before it tries again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A server that listens but serves nobody yet.
+pub struct Server {
+    listener: TcpListener,
+    http: Option<TcpListener>,
+    shared: Arc<Shared>,
+}
+
+impl Server {
+    /// Takes the ports. Before the store is opened: a busy port is told at once.
+    pub async fn bind(config: Config) -> Result<Self, Failure> {
+        let listener = listen(&config, config.port, "--port").await?;
+        let http = match config.http_port {
+            0 => None,
+            port => Some(listen(&config, port, "--http-port").await?),
+        };
+        let port = listener
+            .local_addr()
+            .map_or(config.port, |address| address.port());
+        Ok(Self {
+            listener,
+            http,
+            shared: Arc::new(Shared::new(config, port)),
+        })
+    }
+
+    /// The port for clients.
+    pub fn port(&self) -> u16 {
+        self.shared.port
+    }
+
+    /// Serves until `stop` is ready or a client sends SHUTDOWN; then lets connections finish what they
+    /// are at and closes the store.
+    pub async fn run<B: Backend>(
+        self,
+        backend: B,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), Failure> {
+        let Self {
+            listener,
+            http,
+            shared,
+        } = self;
+        let measuring = {
+            let shared = Arc::clone(&shared);
+            tokio::spawn(async move { shared.measure().await })
+        };
+        if let Some(listener) = http {
+            tokio::spawn(http::serve(listener, backend.clone(), Arc::clone(&shared)));
+        }
+        let room = Arc::new(Semaphore::new(shared.config.maxclients as usize));
+        let mut stopping = shared.stopping();
+        tokio::select! {
+            () = accept(&listener, &backend, &shared, &room) => {}
+            () = stop => shared.stop(),
+            () = stopped(&mut stopping) => {}
+        }
+        drop(listener);
+        tracing::info!("stopping: no more connections are taken");
+        // All places are free once all connections have ended.
+        let drained =
+            tokio::time::timeout(DRAIN, room.acquire_many(shared.config.maxclients)).await;
+        if drained.is_err() {
+            tracing::warn!("some connections did not end in time and are cut");
+        }
+        measuring.abort();
+        backend
+            .close()
+            .await
+            .map_err(|error| Failure::of_close(&error))
+    }
+}
+
+async fn listen(config: &Config, port: u16, flag: &str) -> Result<TcpListener, Failure> {
+    let address = SocketAddr::new(config.bind, port);
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| Failure::of_bind(&error, address, flag))
+}
+
+/// Takes clients, for ever.
+async fn accept<B: Backend>(
+    listener: &TcpListener,
+    backend: &B,
+    shared: &Arc<Shared>,
+    room: &Arc<Semaphore>,
+) {
+    let ids = AtomicU64::new(1);
+    loop {
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(room).try_acquire_owned() else {
+            shared.counters.connections_rejected.fetch_add(1, Relaxed);
+            tokio::spawn(reject(stream));
+            continue;
+        };
+        // Replies are written whole: to wait for more would only delay them.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY was refused");
+        }
+        let id = ids.fetch_add(1, Relaxed);
+        let shared = Arc::clone(shared);
+        let connection = Connection::new(stream, address, id, backend.clone(), Arc::clone(&shared));
+        tokio::spawn(async move {
+            shared.counters.connections.fetch_add(1, Relaxed);
+            shared.counters.clients.fetch_add(1, Relaxed);
+            let counted = Counted(shared);
+            report(id, connection.run().await);
+            drop((counted, place));
+        });
+    }
+}
+
+/// Counts a client out however its task ends.
+struct Counted(Arc<Shared>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.counters.clients.fetch_sub(1, Relaxed);
+    }
+}
+
+fn report(id: u64, ended: io::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(id, %error, "a connection was lost");
+    }
+}
+
+async fn reject(mut stream: TcpStream) {
+    // It is closed either way.
+    let _told = stream
+        .write_all(b"-ERR max number of clients reached\r\n")
+        .await;
+}

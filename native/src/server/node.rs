@@ -1,0 +1,181 @@
+//! The store behind a server: commands over files.
+
+use trilith::command::{Command, Encoder, Reply, Store};
+use trilith::{Options, Result, Sync};
+
+use super::backend::{Backend, Figure, Stats};
+use super::config::{AppendFsync, Config};
+use crate::{FileStorage, NativeRuntime};
+
+/// A node's store. Cloning shares it.
+#[derive(Clone)]
+pub struct Node {
+    store: Store<FileStorage, NativeRuntime>,
+}
+
+impl Node {
+    /// Opens the store that `config` names.
+    ///
+    /// # Errors
+    /// As [`trilith::Db::open`].
+    pub async fn open(config: &Config) -> Result<Self> {
+        let options = Options {
+            sync: match config.appendfsync {
+                AppendFsync::Always => Sync::Always,
+                AppendFsync::Everysec => Sync::EverySecond,
+                AppendFsync::No => Sync::No,
+            },
+            memory_bytes: usize::try_from(config.memory).unwrap_or(usize::MAX),
+            ..Options::default()
+        };
+        let storage = FileStorage::new(&config.data);
+        let store = Store::open(storage, NativeRuntime::new(), options).await?;
+        Ok(Self { store })
+    }
+}
+
+impl Backend for Node {
+    async fn execute(&self, batch: Vec<Command>) -> Vec<Reply> {
+        self.store.execute(batch).await
+    }
+
+    fn execute_now(&self, command: &Command, out: &mut Encoder<'_>) -> bool {
+        self.store.execute_now(command, out)
+    }
+
+    async fn stats(&self) -> Stats {
+        let stats = self.store.stats();
+        let (db, memory) = (&stats.db, &stats.db.memory);
+        let chunks = memory.chunks - memory.free_chunks;
+        Stats {
+            keys: stats.keys,
+            keys_with_deadline: stats.keys_with_deadline,
+            hits: stats.hits,
+            misses: stats.misses,
+            expired: stats.expired,
+            memory_bytes: (chunks * memory.chunk_bytes) as u64 + db.cache.bytes,
+            disk_bytes: db.stored_bytes(),
+            read_only: db.trouble.as_ref().map(ToString::to_string),
+            more: figures(db),
+        }
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.store.close().await
+    }
+}
+
+fn figures(db: &trilith::Stats) -> Vec<Figure> {
+    let counter = |name, help, value| Figure {
+        name,
+        help,
+        is_counter: true,
+        value,
+    };
+    let gauge = |name, help, value| Figure {
+        name,
+        help,
+        is_counter: false,
+        value,
+    };
+    let tables = db.levels.iter().map(|level| level.tables as u64).sum();
+    vec![
+        counter(
+            "log_written_bytes",
+            "Bytes appended to the log.",
+            db.log_bytes,
+        ),
+        counter("flushes", "Memtables written to tables.", db.flushes),
+        counter(
+            "flush_written_bytes",
+            "Bytes that flushes wrote.",
+            db.flush_bytes,
+        ),
+        counter(
+            "compactions",
+            "Compactions that merged tables.",
+            db.compactions,
+        ),
+        counter(
+            "compaction_moves",
+            "Compactions that only moved a table down.",
+            db.moves,
+        ),
+        counter(
+            "compaction_read_bytes",
+            "Bytes that compactions read.",
+            db.compaction_read_bytes,
+        ),
+        counter(
+            "compaction_written_bytes",
+            "Bytes that compactions wrote.",
+            db.compaction_write_bytes,
+        ),
+        counter(
+            "cold_reads",
+            "Reads that memory could not answer.",
+            db.cold_reads,
+        ),
+        counter(
+            "block_cache_hits",
+            "Blocks found in the cache.",
+            db.cache.hits,
+        ),
+        counter(
+            "block_cache_misses",
+            "Blocks read from storage.",
+            db.cache.misses,
+        ),
+        counter(
+            "delayed_writes",
+            "Writes slowed down by backpressure.",
+            db.delayed_writes,
+        ),
+        counter(
+            "stopped_writes",
+            "Writes stopped by backpressure.",
+            db.stopped_writes,
+        ),
+        gauge(
+            "backpressure_percent",
+            "Backpressure: 0 is none, 100 stops writers.",
+            (db.pressure * 100.0) as u64,
+        ),
+        gauge(
+            "memtable_bytes",
+            "Bytes in the active memtable.",
+            db.memtable_bytes as u64,
+        ),
+        gauge(
+            "frozen_memtables",
+            "Memtables that wait to be flushed.",
+            db.frozen_memtables as u64,
+        ),
+        gauge(
+            "log_segments",
+            "Segments of the log that are kept.",
+            db.segments as u64,
+        ),
+        gauge(
+            "l0_tables",
+            "Tables in level 0.",
+            db.levels.first().map_or(0, |level| level.tables as u64),
+        ),
+        gauge("tables", "Tables in all levels.", tables),
+        gauge(
+            "values_bytes",
+            "Bytes in files of large values.",
+            db.values_bytes,
+        ),
+        gauge(
+            "block_cache_bytes",
+            "Memory that the block cache takes.",
+            db.cache.bytes,
+        ),
+        gauge(
+            "background_errors",
+            "Kinds of background work that fail at present.",
+            db.background_errors.len() as u64,
+        ),
+    ]
+}

@@ -1,0 +1,148 @@
+//! What the fuzz targets do with their input: one function each, the same for the fuzzer and for the
+//! replay of the corpora by `cargo test`.
+//!
+//! Each takes any bytes. It must not panic, must not allocate out of proportion, and where something was
+//! decoded, encoding and decoding it again must give the same. A function that catches an error and goes
+//! on is right; one that catches a panic would hide what the fuzzer looks for. It returns whether the input
+//! was understood, so that a corpus that no longer is what its target reads does not go unnoticed.
+
+mod input;
+mod replay;
+
+use bytes::{Bytes, BytesMut};
+use futures_lite::future::block_on;
+use trilith::command::{Command, parse};
+use trilith::lsm::manifest::Manifest;
+use trilith::lsm::values::{ValueRef, ValuesReader};
+use trilith_server::resp::{RequestReader, Requests};
+
+use input::{SliceReader, split_first_byte};
+pub use replay::replay;
+
+/// The id of the file that a target reads, which stands in the file too.
+pub const ID: u64 = 1;
+
+/// The store that the log's segment belongs to.
+pub const STORE: u128 = 1;
+
+/// How many bytes one reading may hold that was never given more than a small input.
+const REQUESTS_AT_ONCE: usize = 64;
+
+/// A connection's bytes, whole and in two pieces: where they are cut changes nothing. What is read
+/// is then parsed as commands.
+pub fn resp(data: &[u8]) -> bool {
+    let (cut, data) = split_first_byte(data);
+    let cut = usize::from(cut).min(data.len());
+    let whole = requests(&[data]);
+    let pieces = requests(&[&data[..cut], &data[cut..]]);
+    assert_eq!(whole, pieces, "cut at {cut}");
+    let mut understood = false;
+    for mut words in whole.0 {
+        understood |= parse(&mut words).is_ok();
+    }
+    understood
+}
+
+/// Every request in `pieces`, and the error that ended them.
+fn requests(pieces: &[&[u8]]) -> (Vec<Vec<Bytes>>, Option<String>) {
+    let mut reader = RequestReader::default();
+    let mut taken = Requests::default();
+    let mut input = BytesMut::new();
+    let mut all = Vec::new();
+    for piece in pieces {
+        input.extend_from_slice(piece);
+        loop {
+            reader.read(&input, REQUESTS_AT_ONCE);
+            if reader.complete() == 0 {
+                break;
+            }
+            reader.take(&mut input, &mut taken);
+            let mut words = Vec::new();
+            while taken.next_into(&mut words) {
+                all.push(words.clone());
+            }
+        }
+    }
+    (all, reader.error().map(ToString::to_string))
+}
+
+/// A command as a log entry holds it.
+pub fn command_decode(data: &[u8]) -> bool {
+    let Ok(command) = Command::decode(data) else {
+        return false;
+    };
+    let mut encoded = Vec::new();
+    command.encode(&mut encoded);
+    let again = Command::decode(&encoded).expect("what was encoded decodes");
+    assert_eq!(command, again);
+    assert!(command.keys().count() <= data.len());
+    true
+}
+
+/// The manifest, behind its checksum: as it is, and with the checksum that it should have.
+pub fn manifest(data: &[u8]) -> bool {
+    let mut understood = manifest_as_it_is(data);
+    let mut sealed = data.to_vec();
+    if let Some((crc, rest)) = sealed
+        .get_mut(8..)
+        .and_then(|tail| tail.split_at_mut_checked(4))
+    {
+        crc.copy_from_slice(&crc32fast::hash(rest).to_le_bytes());
+        understood |= manifest_as_it_is(&sealed);
+    }
+    understood
+}
+
+fn manifest_as_it_is(blob: &[u8]) -> bool {
+    let Ok(manifest) = Manifest::decode(blob) else {
+        return false;
+    };
+    let again = Manifest::decode(&manifest.encode()).expect("what was encoded decodes");
+    assert_eq!(manifest, again);
+    true
+}
+
+/// A sorted table: as a whole file, as one block behind its checksum, and as its small parts.
+pub fn sstable(data: &[u8]) -> bool {
+    let (key_bytes, data) = split_first_byte(data);
+    let (key, file) = data.split_at(usize::from(key_bytes % 16).min(data.len()));
+    trilith::lsm::sstable::fuzz::small_parts(file);
+    trilith::lsm::sstable::fuzz::block(file, key);
+    block_on(trilith::lsm::sstable::fuzz::table(
+        SliceReader::new(file),
+        key,
+    ))
+    .is_ok()
+}
+
+/// A file of large values: opened, verified, and read at places that its own bytes name.
+pub fn values(data: &[u8]) -> bool {
+    if let Ok(reference) = ValueRef::decode_in(data, ID) {
+        let mut encoded = Vec::new();
+        reference.encode(&mut encoded);
+        assert_eq!(ValueRef::decode_in(&encoded, ID).ok(), Some(reference));
+    }
+    let (place_bytes, rest) = split_first_byte(data);
+    let (place, file) = rest.split_at(usize::from(place_bytes % 32).min(rest.len()));
+    let Ok(reader) = block_on(ValuesReader::open(SliceReader::new(file), ID)) else {
+        return false;
+    };
+    let _ = block_on(reader.verify());
+    if let Ok(reference) = ValueRef::decode_in(place, ID)
+        && let Ok(value) = block_on(reader.get(&reference))
+    {
+        assert_eq!(value.len() as u64, reference.len);
+    }
+    true
+}
+
+/// A segment of the log: as the last one, where a torn tail is cut, and as an earlier one, where
+/// nothing may be missing.
+pub fn log_replay(data: &[u8]) -> bool {
+    trilith::log::fuzz::record_body(data);
+    let [as_last, _] = [true, false].map(|last| {
+        let reader = SliceReader::new(data);
+        block_on(trilith::log::fuzz::replay(reader, ID, STORE, last)).is_ok()
+    });
+    as_last
+}
