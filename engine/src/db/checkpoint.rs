@@ -32,8 +32,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         self.changed
             .wait(|| {
                 let commit = self.commit.lock();
-                let broken = commit.broken.clone().map(Err);
-                broken.or_else(|| (!commit.log.is_held()).then_some(Ok(())))
+                if !commit.log.is_held() {
+                    return Some(Ok(()));
+                }
+                commit.stuck(&self.health).map(Err)
             })
             .await?;
         let (manifest, mut objects, ticket) = {

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use super::applier::Applier;
 use super::core::Core;
+use super::health::Health;
 use super::machine::{Entry, Machine};
 use super::options::Sync;
 use crate::log::{Log, LogKind, LogRecord};
@@ -129,6 +130,12 @@ impl<S: Storage, M: Machine> Commit<S, M> {
         }
     }
 
+    /// Why there is no waiting for a log that is held: its repair itself waits for flushes.
+    pub(crate) fn stuck(&self, health: &Health) -> Option<Error> {
+        let repair = || health.trouble().filter(|_| self.repairing);
+        self.broken.clone().or_else(repair)
+    }
+
     /// Ends the epoch. Returns the entries that had not settled, which are no longer in the queue.
     pub(crate) fn end_epoch(&mut self) -> Vec<Pending<M>> {
         self.ended = Some(Ended {
@@ -195,7 +202,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         commit.rotating |= full;
         drop(commit);
         if full {
-            self.rotate();
+            self.rotate(ticket.epoch);
         }
         Ok(ticket)
     }
@@ -232,10 +239,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                         None => return Ok(()),
                     }
                 } else if commit.log.is_held() {
-                    match &commit.broken {
-                        Some(error) => return Err(error.clone()),
-                        None => None,
+                    if let Some(error) = commit.stuck(&self.health) {
+                        return Err(error);
                     }
+                    None
                 } else {
                     Some((commit.log.settle(ticket.position, to), true))
                 }
@@ -244,7 +251,8 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 self.changed
                     .wait(|| {
                         let commit = self.commit.lock();
-                        let moved_on = commit.epoch != ticket.epoch || commit.broken.is_some();
+                        let moved_on =
+                            commit.epoch != ticket.epoch || commit.stuck(&self.health).is_some();
                         (!commit.log.is_held() || moved_on).then_some(())
                     })
                     .await;

@@ -51,10 +51,9 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         synced
     }
 
-    /// Starts a new segment in the background. The caller has set `rotating`.
-    pub(crate) fn rotate(&self) {
-        self.spawn(Work::Upkeep, |this| async move {
-            let epoch = this.commit.lock().epoch;
+    /// Starts a new segment in the background. The caller has set `rotating`, in this epoch.
+    pub(crate) fn rotate(&self, epoch: u64) {
+        self.spawn(Work::Upkeep, move |this| async move {
             if let Err(error) = this.rotate_now(epoch).await {
                 tracing::warn!(%error, "the log could not change its segment");
                 this.repair(&error, epoch);
