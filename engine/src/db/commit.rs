@@ -130,7 +130,8 @@ impl<S: Storage, M: Machine> Commit<S, M> {
         }
     }
 
-    /// Why there is no waiting for a log that is held: its repair itself waits for flushes.
+    /// Why nobody but its repair may wait for the log: the repair itself waits for flushes, and it may
+    /// put another writer in the place of this one at any moment.
     pub(crate) fn stuck(&self, health: &Health) -> Option<Error> {
         let repair = || health.trouble().filter(|_| self.repairing);
         self.broken.clone().or_else(repair)
@@ -232,6 +233,9 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                     // A repair has taken over: what became of the entry is asked before it is applied.
                     return Ok(());
                 }
+                if let Some(error) = commit.stuck(&self.health) {
+                    return Err(error);
+                }
                 if ticket.position <= commit.log.start() {
                     match &commit.previous {
                         Some(previous) => Some((previous.settle(ticket.position, to), false)),
@@ -239,9 +243,6 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                         None => return Ok(()),
                     }
                 } else if commit.log.is_held() {
-                    if let Some(error) = commit.stuck(&self.health) {
-                        return Err(error);
-                    }
                     None
                 } else {
                     Some((commit.log.settle(ticket.position, to), true))
@@ -258,12 +259,15 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                     .await;
                 continue;
             };
-            settled.await?;
+            let settled = settled.await;
+            let mut commit = self.commit.lock();
+            if commit.epoch != ticket.epoch {
+                // As above, whatever became of the wait.
+                return Ok(());
+            }
+            settled?;
             if to == Durability::Synced && current {
-                let mut commit = self.commit.lock();
-                if commit.epoch == ticket.epoch {
-                    commit.log.note_synced(ticket.position);
-                }
+                commit.log.note_synced(ticket.position);
             }
             return Ok(());
         }

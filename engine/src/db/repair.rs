@@ -48,7 +48,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             let repaired = if cut_back {
                 this.cut_back(&error, orphans).await
             } else {
-                this.begin_anew(&error, orphans).await
+                this.flush_without_log.store(true, SeqCst);
+                let begun = this.begin_anew(&error, orphans).await;
+                this.flush_without_log.store(false, SeqCst);
+                begun
             };
             match repaired {
                 Ok(()) => {
@@ -134,7 +137,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         let log = self.begin_log(segment, start, base_time_ms).await?;
         let continued = self.continue_in(log, std::mem::take(orphans));
         let settled = match continued {
-            Ok(ticket) => self.settle(ticket, Durability::Synced).await.map(|()| ticket),
+            Ok(ticket) => self.settle_anew(ticket).await.map(|()| ticket),
             Err(error) => Err(error),
         };
         match settled {
@@ -144,6 +147,13 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 Err(error)
             }
         }
+    }
+
+    async fn settle_anew(&self, ticket: Ticket) -> Result<()> {
+        let settled = self.commit.lock().log.settle(ticket.position, Durability::Synced);
+        settled.await?;
+        self.commit.lock().log.note_synced(ticket.position);
+        Ok(())
     }
 
     /// Makes `log` the log and appends what had not settled. Everything else has been applied.
@@ -173,13 +183,6 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
 
     /// Flushes everything that is applied and commits a log that starts at `segment`, which is to come.
     pub(crate) async fn flush_all_for(&self, segment: u64) -> Result<()> {
-        self.flush_without_log.store(true, SeqCst);
-        let flushed = self.flush_applied(segment).await;
-        self.flush_without_log.store(false, SeqCst);
-        flushed
-    }
-
-    async fn flush_applied(&self, segment: u64) -> Result<()> {
         let ticket = {
             let commit = self.commit.lock();
             Ticket {

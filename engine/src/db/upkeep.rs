@@ -10,7 +10,7 @@ use super::machine::Machine;
 use super::options::Sync;
 use crate::log::{Beginning, Log};
 use crate::storage::Durability;
-use crate::{MaybeSend, Object, Result, Runtime, Storage, Work};
+use crate::{ErrorKind, MaybeSend, Object, Result, Runtime, Storage, Work};
 
 /// How much can be lost with the power under [`Sync::EverySecond`].
 const SYNC_EVERY: Duration = Duration::from_secs(1);
@@ -34,21 +34,28 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
 
     /// Syncs everything that has been appended so far.
     pub(crate) async fn sync_all(&self) -> Result<()> {
-        let ticket = {
-            let commit = self.commit.lock();
-            if commit.log.is_held() || commit.log.synced_upto() >= commit.log.end() {
-                return Ok(());
+        loop {
+            let ticket = {
+                let commit = self.commit.lock();
+                if commit.log.synced_upto() >= commit.log.end() {
+                    return Ok(());
+                }
+                Ticket {
+                    position: commit.log.end(),
+                    epoch: commit.epoch,
+                }
+            };
+            let synced = self.settle(ticket, Durability::Synced).await;
+            if let Err(error) = &synced {
+                self.repair(error, ticket.epoch);
+            } else if self.commit.lock().epoch != ticket.epoch {
+                match self.health.trouble() {
+                    Some(error) => return Err(error.into_kind(ErrorKind::Unknown)),
+                    None => continue,
+                }
             }
-            Ticket {
-                position: commit.log.end(),
-                epoch: commit.epoch,
-            }
-        };
-        let synced = self.settle(ticket, Durability::Synced).await;
-        if let Err(error) = &synced {
-            self.repair(error, ticket.epoch);
+            return synced;
         }
-        synced
     }
 
     /// Starts a new segment in the background. The caller has set `rotating`, in this epoch.
