@@ -228,10 +228,6 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     /// The first segment that holds anything behind `position`.
     fn log_start_after(&self, position: u64) -> u64 {
         let commit = self.commit.lock();
-        if self.flush_without_log.load(SeqCst) {
-            // The repair opens a new segment next; nothing of this one is needed.
-            return commit.log.segment() + 1;
-        }
         let holding = commit
             .segments
             .iter()
