@@ -146,6 +146,11 @@ impl Server {
 
     /// Ends the process at once, as `kill -9` does, and waits until it is gone.
     pub fn kill(mut self) -> io::Result<()> {
+        self.kill_now()
+    }
+
+    /// As [`Server::kill`], for who still wants to read what it printed.
+    pub fn kill_now(&mut self) -> io::Result<()> {
         self.child.kill()?;
         self.child.wait().map(drop)
     }
