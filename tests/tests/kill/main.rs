@@ -5,6 +5,7 @@
 //! commit (`TRILITH_KILL_AT`, see `native/src/files/kill_point.rs`). After each kill the store is opened
 //! again and every key compared.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod load;
 
