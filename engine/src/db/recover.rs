@@ -51,15 +51,16 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             .max(manifest.next_object.saturating_sub(1))
             + 1;
         let segments = segments_of(&storage, &contents, &manifest).await?;
-        // A crash from here on is not a clean end.
-        storage.commit(manifest.encode()).await?;
-        storage
-            .remove(orphans(&contents, &manifest, &segments))
-            .await?;
+        let orphans = orphans(&contents, &manifest, &segments);
+        let meta = manifest.encode();
         machine.restore(&manifest.settings)?;
 
         let core = Self::new(storage, runtime, machine, options, manifest, &segments)?;
+        // What cannot be opened is left as it is.
         core.open_tables().await?;
+        // A crash from here on is not a clean end.
+        core.storage.commit(meta).await?;
+        core.storage.remove(orphans).await?;
         core.spawn(Work::Flush, Self::flush_forever);
         let recovered = core.replay(&segments).await;
         if let Err(error) = recovered {

@@ -195,7 +195,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         let mut manifest = self.manifest.lock().await;
         let mut next = manifest.clone();
         next.log_start = segment;
-        self.storage.commit(next.encode().into()).await?;
+        self.storage.commit(next.encode()).await?;
         *manifest = next;
         Ok(())
     }
