@@ -194,32 +194,21 @@ fn a_crash_in_the_midst_of_a_repair_loses_nothing_that_was_acknowledged() {
                     .iter()
                     .any(|object| matches!(object, Object::Table(_)))
             };
-            // The flush stands still while two memtables fill.
-            storage.set_plan(
-                Plan::new().always(When::kind(OpKind::Create).matching(of_table), Fault::Hold),
-            );
+            // One memtable is full and one is not when the sync fails.
             let mut acknowledged = 0;
             while db.stats().frozen_memtables < 1 || acknowledged % 100 != 50 {
                 db.put(&key(acknowledged), b"a value of no particular length")
                     .await?;
                 acknowledged += 1;
             }
-            storage.set_plan(failing_syncs());
-            assert_eq!(
-                db.put(b"x", b"y").await.unwrap_err().kind(),
-                ErrorKind::Unknown
-            );
-            let commits = storage.count(OpKind::Commit);
             // The memtables are flushed one by one; the power goes after the first, or the second.
-            storage.set_plan(
-                Plan::new().always(
-                    When::kind(OpKind::Create)
-                        .matching(of_table)
-                        .after(table - 1),
-                    Fault::Hold,
-                ),
-            );
-            storage.release_all();
+            let commits = storage.count(OpKind::Commit);
+            storage.set_plan(failing_syncs().always(
+                When::kind(OpKind::Create).matching(of_table).after(table),
+                Fault::Hold,
+            ));
+            let unknown = db.put(b"x", b"y").await.unwrap_err();
+            assert_eq!(unknown.kind(), ErrorKind::Unknown);
             runtime.sleep(Duration::from_secs(3)).await;
             assert!(storage.count(OpKind::Commit) > commits);
             let storage = storage.restart(CrashMode::PowerLoss);

@@ -316,8 +316,15 @@ impl<S: Storage, R: Runtime, M: Machine> Turn<'_, S, R, M> {
     async fn apply_settled(&mut self) -> Result<()> {
         loop {
             self.core.health.check_alive()?;
-            self.pending = self.core.commit.lock().next_settled();
+            let settled = {
+                let mut commit = self.core.commit.lock();
+                self.pending = commit.next_settled();
+                commit.settled
+            };
             let (Some(pending), Some(applier)) = (&self.pending, &mut self.applier) else {
+                // What lies between the last entry and here is a header: who waits for this position
+                // would otherwise take turn after turn at nothing.
+                self.core.applied.fetch_max(settled, Release);
                 return Ok(());
             };
             let reply = applier
