@@ -76,7 +76,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         storage: S,
         runtime: R,
         machine: M,
-        options: Options,
+        mut options: Options,
         manifest: Manifest,
         segments: &[u64],
     ) -> Result<Arc<Self>> {
@@ -84,6 +84,8 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         let memory = Memory::new(budget.table_bytes, budget.arena_bytes, |start, bytes| {
             runtime.advise_huge(start, bytes);
         })?;
+        // A value that lies with its key has to fit where records lie.
+        options.large_value_bytes = options.large_value_bytes.min(memory.chunk_bytes() / 2);
         let chunks = memory.chunk_set();
         let active = Arc::new(Memtable::new(1, Arc::clone(chunks.chunks())));
         let mut applier = Applier::new(Arc::clone(&active), chunks);

@@ -40,6 +40,8 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             commit.repairing = true;
             self.health.refuse_writes(error.clone());
             let cut_back = error.kind() == ErrorKind::Full && !commit.rotating;
+            // A flush that waits for the log learns from this that it need not.
+            self.flush_without_log.store(!cut_back, SeqCst);
             (commit.end_epoch(), cut_back)
         };
         tracing::warn!(%error, "the log failed; writes are refused while it is repaired");
@@ -48,7 +50,6 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             let repaired = if cut_back {
                 this.cut_back(&error, orphans).await
             } else {
-                this.flush_without_log.store(true, SeqCst);
                 let begun = this.begin_anew(&error, orphans).await;
                 this.flush_without_log.store(false, SeqCst);
                 begun
