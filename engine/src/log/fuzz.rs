@@ -58,7 +58,8 @@ pub fn write<W: Writer>(
         store,
         synced_upto: 0,
     };
-    let mut log = Log::begin(writer, beginning)?;
+    let mut log = Log::begin(writer, beginning);
+    log.write_header()?;
     log.release()?;
     for record in records {
         log.append(record)?;

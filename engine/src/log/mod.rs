@@ -6,6 +6,7 @@
 //!
 //! This module encodes, appends and replays. When to settle, rotate and heal is the store's business.
 
+mod behind;
 #[doc(hidden)]
 pub mod fuzz;
 mod record;
@@ -38,6 +39,8 @@ pub(crate) struct Log<W> {
     synced_upto: u64,
     /// Records are kept in `buffer` until released.
     held: bool,
+    /// The segment's header, until it is handed to the writer.
+    header: Option<[u8; HEADER_BYTES]>,
     buffer: Vec<u8>,
 }
 
@@ -63,31 +66,41 @@ impl<W: Writer> Log<W> {
             base_time_ms: 0,
             synced_upto: 0,
             held: true,
+            header: None,
             buffer: Vec::new(),
         }
     }
 
-    /// Begins a segment in a fresh object. Records that are appended are held back until
+    /// Begins a segment in a fresh object. Nothing reaches it before [`Self::write_header`]: where a header
+    /// is found, the segment before must be whole. Records that are appended are held back until
     /// [`Self::release`]: first the header must be synced, so that a missing header means that nothing
     /// was promised, and first the segment before must be synced, so that only the last has a tail.
-    pub(crate) fn begin(mut writer: W, beginning: Beginning) -> Result<Self> {
+    pub(crate) fn begin(writer: W, beginning: Beginning) -> Self {
         let header = SegmentHeader {
             segment: beginning.segment,
             start: beginning.start,
             base_time_ms: beginning.base_time_ms,
             store: beginning.store,
         };
-        let bytes = writer.append(&header.encode())?;
-        Ok(Self {
+        Self {
             writer: Some(writer),
             segment: beginning.segment,
             start: beginning.start,
-            bytes,
+            bytes: HEADER_BYTES as u64,
             base_time_ms: beginning.base_time_ms,
             synced_upto: beginning.synced_upto,
             held: true,
+            header: Some(header.encode()),
             buffer: Vec::new(),
-        })
+        }
+    }
+
+    /// Hands the header to the writer. Only once the segment before is synced.
+    pub(crate) fn write_header(&mut self) -> Result<()> {
+        if let Some(header) = self.header.take() {
+            self.writer()?.append(&header)?;
+        }
+        Ok(())
     }
 
     /// Whether records are being held back; [`Self::settle`] serves the header only as long as they are.
@@ -97,6 +110,10 @@ impl<W: Writer> Log<W> {
 
     /// Hands the records that were held back to the writer.
     pub(crate) fn release(&mut self) -> Result<()> {
+        if !self.held {
+            // The buffer then is the last record's, which the writer has.
+            return Ok(());
+        }
         self.held = false;
         let held = std::mem::take(&mut self.buffer);
         if !held.is_empty() {
@@ -115,6 +132,7 @@ impl<W: Writer> Log<W> {
             base_time_ms: end.base_time_ms,
             synced_upto: end.synced_upto,
             held: false,
+            header: None,
             buffer: Vec::new(),
         }
     }
