@@ -183,9 +183,12 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         // Taken before the view: what is evicted from the hash table later is too new to be filled over.
         let read_seq = self.visible.load(Acquire);
         let view = self.view();
+        // Unlike a table, a memtable may hold a part of an entry that is still being applied.
+        let ranges_upto = seq_max.min(read_seq);
         let mut hidden_below = 0;
         for memtable in view.memtables() {
-            hidden_below = hidden_below.max(memtable.range_deletes().covering_seq(key, seq_max));
+            let covering = memtable.range_deletes().covering_seq(key, ranges_upto);
+            hidden_below = hidden_below.max(covering);
             if !memtables {
                 continue;
             }

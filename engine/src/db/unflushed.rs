@@ -28,19 +28,15 @@ impl UnflushedRanges {
         self.newest.store(range.seq, Ordering::Release);
     }
 
-    /// Puts what is left after a flush in place of all.
-    pub(crate) fn replace(
-        &self,
-        flushed_upto: u64,
-        rest: impl IntoIterator<Item = Arc<RangeDeletes>>,
-    ) {
+    /// Forgets those that a flush has written to a table, and all before them: memtables are flushed in
+    /// order. What is left is taken from this list alone, under its lock: one that is being added at this
+    /// moment may be in no memtable yet.
+    pub(crate) fn forget_upto(&self, flushed_upto: u64) {
         let mut ranges = self.ranges.write();
         let mut kept = RangeDeletes::default();
-        for rest in rest {
-            for range in rest.clip(&[], None) {
-                if range.seq > flushed_upto {
-                    kept.add(&range.start, range.end.as_deref(), range.seq);
-                }
+        for range in ranges.clip(&[], None) {
+            if range.seq > flushed_upto {
+                kept.add(&range.start, range.end.as_deref(), range.seq);
             }
         }
         self.newest.store(kept.newest(), Ordering::Release);
