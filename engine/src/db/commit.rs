@@ -47,6 +47,8 @@ pub(crate) struct Commit<S: Storage, M: Machine> {
     /// How the last epoch ended.
     pub ended: Option<Ended>,
     pub rotating: bool,
+    /// A repair is under way, or has failed for good. There is never a second one beside it.
+    pub repairing: bool,
     /// Position at which the log was opened.
     pub opened_at: u64,
 }
@@ -180,7 +182,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         commit.rotating |= full;
         drop(commit);
         if full {
-            self.rotate();
+            self.rotate(ticket.epoch);
         }
         Ok(ticket)
     }
@@ -193,6 +195,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         };
         if let Err(error) = self.settle(ticket, durability).await {
             self.repair(&error, ticket.epoch);
+            if self.commit.lock().epoch == ticket.epoch {
+                // Nobody has taken the failure over: what did not settle must not count as settled.
+                return Err(error.into_kind(ErrorKind::Unknown));
+            }
         }
         self.apply_upto(ticket).await
     }
@@ -228,10 +234,15 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 continue;
             };
             settled.await?;
-            if to == Durability::Synced && current {
+            if to == Durability::Synced {
                 let mut commit = self.commit.lock();
                 if commit.epoch == ticket.epoch {
-                    commit.log.note_synced(ticket.position);
+                    // What is synced has settled, whoever it was that asked: a checkpoint's copy ends
+                    // where the log has settled and must not end before its watermark.
+                    commit.settled = commit.settled.max(ticket.position);
+                    if current {
+                        commit.log.note_synced(ticket.position);
+                    }
                 }
             }
             return Ok(());
@@ -285,9 +296,9 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 if self.is_applied(ticket) || self.applier.lock().is_some() {
                     return Some(Ok(()));
                 }
-                self.health
-                    .failure()
-                    .map(|error| Err(error.into_kind(ErrorKind::Unknown)))
+                // Closing does not keep what has settled from being applied.
+                let failed = self.health.check_alive().err()?;
+                Some(Err(failed.into_kind(ErrorKind::Unknown)))
             })
             .await
     }
@@ -305,8 +316,15 @@ impl<S: Storage, R: Runtime, M: Machine> Turn<'_, S, R, M> {
     async fn apply_settled(&mut self) -> Result<()> {
         loop {
             self.core.health.check_alive()?;
-            self.pending = self.core.commit.lock().next_settled();
+            let settled = {
+                let mut commit = self.core.commit.lock();
+                self.pending = commit.next_settled();
+                commit.settled
+            };
             let (Some(pending), Some(applier)) = (&self.pending, &mut self.applier) else {
+                // What lies between the last entry and here is a header: who waits for this position
+                // would otherwise take turn after turn at nothing.
+                self.core.applied.fetch_max(settled, Release);
                 return Ok(());
             };
             let reply = applier

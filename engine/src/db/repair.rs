@@ -30,11 +30,19 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     pub(crate) fn repair(&self, error: &Error, epoch: u64) {
         let (orphans, cut_back) = {
             let mut commit = self.commit.lock();
-            if commit.epoch != epoch || self.health.is_closed() {
+            if commit.epoch != epoch || commit.repairing {
+                return;
+            }
+            if self.health.is_closed() {
+                drop(commit);
+                self.give_up(error);
                 return;
             }
             self.health.refuse_writes(error.clone());
             let cut_back = error.kind() == ErrorKind::Full && !commit.rotating;
+            commit.repairing = true;
+            // A flush that waits for the log learns from this that it need not.
+            self.flush_without_log.store(!cut_back, SeqCst);
             (commit.end_epoch(), cut_back)
         };
         tracing::warn!(%error, "the log failed; writes are refused while it is repaired");
@@ -46,7 +54,11 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 this.begin_anew(&error, orphans).await
             };
             match repaired {
-                Ok(()) => this.health.recover(),
+                Ok(()) => {
+                    // Before a write is taken, whose failure would have to be repaired again.
+                    this.commit.lock().repairing = false;
+                    this.health.recover();
+                }
                 Err(error) => {
                     tracing::error!(%error, "the log could not be repaired: read-only until reopened");
                     this.decide(error.into_kind(ErrorKind::Unknown));
@@ -54,6 +66,14 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             }
             this.changed.notify();
         });
+    }
+
+    /// The log has failed while the store is being closed: nothing is mended any more, and what has not
+    /// settled may or may not survive.
+    fn give_up(&self, error: &Error) {
+        let orphans = self.commit.lock().end_epoch();
+        self.forget_pending(&orphans);
+        self.decide(error.clone().into_kind(ErrorKind::Unknown));
     }
 
     /// Tells those whose entries had not settled what became of them, unless they know.
@@ -97,7 +117,6 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
 
     async fn begin_anew(&self, error: &Error, orphans: Vec<Pending<M>>) -> Result<()> {
         self.decide(error.clone().into_kind(ErrorKind::Unknown));
-        self.flush_without_log.store(true, SeqCst);
         let segment = self.new_id();
         let flushed = self.flush_all_for(segment).await;
         self.flush_without_log.store(false, SeqCst);
@@ -120,8 +139,9 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                     store,
                     synced_upto: start,
                 },
-            )?
+            )
         };
+        log.write_header()?;
         log.settle(log.end(), Durability::Synced).await?;
         log.release()?;
         let ticket = self.continue_in(log, orphans)?;

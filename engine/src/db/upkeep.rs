@@ -10,10 +10,21 @@ use super::machine::Machine;
 use super::options::Sync;
 use crate::log::{Beginning, Log};
 use crate::storage::Durability;
-use crate::{MaybeSend, Object, Result, Runtime, Storage, Work};
+use crate::{Error, ErrorKind, MaybeSend, Object, Result, Runtime, Storage, Work};
 
 /// How much can be lost with the power under [`Sync::EverySecond`].
 const SYNC_EVERY: Duration = Duration::from_secs(1);
+
+/// How long to wait before trying again to begin a segment.
+const ROTATE_AGAIN: Duration = Duration::from_secs(1);
+
+fn under_repair() -> Error {
+    Error::new(
+        ErrorKind::Unknown,
+        "syncing the log",
+        "it has failed and is being repaired",
+    )
+}
 
 impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     /// The task that syncs the log each second.
@@ -36,7 +47,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     pub(crate) async fn sync_all(&self) -> Result<()> {
         let ticket = {
             let commit = self.commit.lock();
-            if commit.log.is_held() || commit.log.synced_upto() >= commit.log.end() {
+            if commit.repairing {
+                return Err(under_repair());
+            }
+            if commit.log.synced_upto() >= commit.log.end() {
                 return Ok(());
             }
             Ticket {
@@ -48,13 +62,17 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         if let Err(error) = &synced {
             self.repair(error, ticket.epoch);
         }
-        synced
+        synced?;
+        if self.commit.lock().epoch != ticket.epoch {
+            // The wait ended because a repair took over, not because anything was synced.
+            return Err(under_repair());
+        }
+        Ok(())
     }
 
-    /// Starts a new segment in the background. The caller has set `rotating`.
-    pub(crate) fn rotate(&self) {
-        self.spawn(Work::Upkeep, |this| async move {
-            let epoch = this.commit.lock().epoch;
+    /// Starts a new segment in the background. The caller has set `rotating`, in `epoch`.
+    pub(crate) fn rotate(&self, epoch: u64) {
+        self.spawn(Work::Upkeep, move |this| async move {
             if let Err(error) = this.rotate_now(epoch).await {
                 tracing::warn!(%error, "the log could not change its segment");
                 this.repair(&error, epoch);
@@ -66,7 +84,15 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
 
     async fn rotate_now(&self, epoch: u64) -> Result<()> {
         let segment = self.new_id();
-        let writer = self.storage.create(Object::Segment(segment)).await?;
+        let writer = match self.storage.create(Object::Segment(segment)).await {
+            Ok(writer) => writer,
+            Err(error) => {
+                // The present segment is sound and grows on until this succeeds.
+                tracing::warn!(%error, "no new segment of the log could be created");
+                self.nap(ROTATE_AGAIN).await;
+                return Ok(());
+            }
+        };
         let Some((last, old_synced)) = self.change_segment(segment, writer, epoch)? else {
             // A repair has begun a segment of its own meanwhile.
             return self.storage.remove(vec![Object::Segment(segment)]).await;
@@ -74,8 +100,15 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         old_synced.await?;
         let header = {
             let mut commit = self.commit.lock();
+            if commit.epoch != epoch {
+                return Ok(());
+            }
             commit.log.note_synced(last);
+            // Whether or not their submitters have noticed yet: a repair of the new segment must not take
+            // back what lies in the old one.
+            commit.settled = commit.settled.max(last);
             commit.previous = None;
+            commit.log.write_header()?;
             commit.log.settle(
                 commit.log.start() + crate::log::HEADER_BYTES as u64,
                 Durability::Synced,
@@ -83,7 +116,13 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         };
         self.changed.notify();
         header.await?;
-        self.commit.lock().log.release()?;
+        {
+            let mut commit = self.commit.lock();
+            if commit.epoch != epoch {
+                return Ok(());
+            }
+            commit.log.release()?;
+        }
         self.changed.notify();
         Ok(())
     }
@@ -113,7 +152,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             store: self.store_id,
             synced_upto: commit.log.synced_upto(),
         };
-        let old = std::mem::replace(&mut commit.log, Log::begin(writer, beginning)?);
+        let old = std::mem::replace(&mut commit.log, Log::begin(writer, beginning));
         commit.segments.push_back((segment, start));
         let settled = old.settle(start, Durability::Synced);
         commit.previous = Some(old);
