@@ -75,7 +75,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         storage: S,
         runtime: R,
         machine: M,
-        options: Options,
+        mut options: Options,
         manifest: Manifest,
         segments: &[u64],
     ) -> Result<Arc<Self>> {
@@ -83,6 +83,8 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         let memory = Memory::new(budget.table_bytes, budget.arena_bytes, |start, bytes| {
             runtime.advise_huge(start, bytes);
         })?;
+        // A value that lies with its key has to fit where records lie.
+        options.large_value_bytes = options.large_value_bytes.min(memory.chunk_bytes() / 2);
         let chunks = memory.chunk_set();
         let active = Arc::new(Memtable::new(1, Arc::clone(chunks.chunks())));
         let mut applier = Applier::new(Arc::clone(&active), chunks);
@@ -305,7 +307,8 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             store,
             synced_upto: 0,
         };
-        let mut log = Log::begin(writer, beginning)?;
+        let mut log = Log::begin(writer, beginning);
+        log.write_header()?;
         log.settle(HEADER_BYTES as u64, Durability::Synced).await?;
         log.note_synced(HEADER_BYTES as u64);
         log.release()?;
@@ -343,6 +346,7 @@ impl<S: Storage, M: Machine> Commit<S, M> {
             epoch: 0,
             ended: None,
             rotating: false,
+            repairing: false,
             opened_at: 0,
         }
     }
