@@ -192,7 +192,11 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 self.repair(&error, epoch);
                 // Nothing of it has reached the storage.
                 let is_full = error.kind() == ErrorKind::Full;
-                return Err(if is_full { error } else { error.into_kind(ErrorKind::ReadOnly) });
+                return Err(if is_full {
+                    error
+                } else {
+                    error.into_kind(ErrorKind::ReadOnly)
+                });
             }
         };
         self.pending_bytes.fetch_add(bytes, Relaxed);

@@ -14,8 +14,7 @@ use super::machine::{Entry, Machine};
 use super::options::Options;
 use super::view::{IdMap, View};
 use crate::log::{
-    Beginning, Expected, Log, LogKind, Replayed, SegmentEnd, SegmentReader,
-    is_unbegun,
+    Beginning, Expected, Log, LogKind, Replayed, SegmentEnd, SegmentReader, is_unbegun,
 };
 use crate::lsm::cache::BlockCache;
 use crate::lsm::manifest::Manifest;
@@ -315,7 +314,9 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         self.flush_all_for(segment).await?;
         let log = self.begin_log(segment, position, base_time_ms).await?;
         let left = std::mem::take(&mut self.commit.lock().segments);
-        let left = left.into_iter().map(|(segment, _)| Object::Segment(segment));
+        let left = left
+            .into_iter()
+            .map(|(segment, _)| Object::Segment(segment));
         self.remove(left.collect()).await?;
         Ok(log)
     }

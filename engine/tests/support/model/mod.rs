@@ -14,9 +14,9 @@ use std::time::Duration;
 use trilith::{Batch, Db, Options, Range, Runtime, Snapshot, Storage, Sync};
 
 pub use oracle::Oracle;
-pub use steps::{Step, Write, key, value};
 #[allow(unused_imports, reason = "not every test draws steps")]
 pub use steps::steps;
+pub use steps::{Step, Write, key, value};
 
 /// Where a store lives. One world has one store, opened and closed many times.
 pub trait World {
@@ -89,7 +89,8 @@ impl Met {
 }
 
 type StoreOf<W> = Db<<W as World>::Storage, <W as World>::Runtime>;
-type SnapshotOf<W> = Snapshot<<W as World>::Storage, <W as World>::Runtime, trilith::db::BatchesOnly>;
+type SnapshotOf<W> =
+    Snapshot<<W as World>::Storage, <W as World>::Runtime, trilith::db::BatchesOnly>;
 
 /// One run.
 pub struct Run<W: World> {
@@ -105,7 +106,14 @@ pub struct Run<W: World> {
 pub async fn run<W: World>(world: W, sync: Sync, steps: &[Step]) -> Met {
     let db = open::<W>(world.storage(), world.runtime(), sync).await;
     let oracle = Oracle::default();
-    let mut run = Run { world, sync, db, oracle, snapshots: Vec::new(), met: Met::default() };
+    let mut run = Run {
+        world,
+        sync,
+        db,
+        oracle,
+        snapshots: Vec::new(),
+        met: Met::default(),
+    };
     for (at, step) in steps.iter().enumerate() {
         run.step(at, step).await;
     }
@@ -154,19 +162,32 @@ impl<W: World> Run<W> {
                 self.met.large_values += u64::from(*len >= 700);
                 self.db.put(&key(*at), &value(*len, *seed)).await.unwrap();
             }
-            Write::PutFor { at, len, seed, ttl_ms } => {
+            Write::PutFor {
+                at,
+                len,
+                seed,
+                ttl_ms,
+            } => {
                 let ttl = Duration::from_millis(*ttl_ms);
-                self.db.put_for(&key(*at), &value(*len, *seed), ttl).await.unwrap();
+                self.db
+                    .put_for(&key(*at), &value(*len, *seed), ttl)
+                    .await
+                    .unwrap();
             }
             Write::Delete { at } => self.db.delete(&key(*at)).await.unwrap(),
             Write::DeleteRange { start, end } => {
                 self.met.range_deletes += 1;
                 let end = end.map(key);
-                self.db.delete_range(&key(*start), end.as_deref()).await.unwrap();
+                self.db
+                    .delete_range(&key(*start), end.as_deref())
+                    .await
+                    .unwrap();
             }
             Write::Batch(writes) => {
                 let mut batch = Batch::new();
-                writes.iter().for_each(|write| write.add_to(&mut batch, before));
+                writes
+                    .iter()
+                    .for_each(|write| write.add_to(&mut batch, before));
                 self.db.write(batch).await.unwrap();
             }
         }
@@ -177,14 +198,25 @@ impl<W: World> Run<W> {
     async fn fill(&mut self, seed: usize, first: u16, count: u16, len: u16) {
         for i in 0..count {
             let at = first.wrapping_add(i.wrapping_mul(37)) % steps::KEYS;
-            self.write(&Write::Put { at, len, seed: (seed as u64) << 16 | u64::from(i) }).await;
+            self.write(&Write::Put {
+                at,
+                len,
+                seed: (seed as u64) << 16 | u64::from(i),
+            })
+            .await;
         }
     }
 
     /// Writers that wait at one time, each of another key.
     async fn together(&mut self, seed: usize, puts: &BTreeMap<u16, u16>) {
-        let pairs: Vec<_> = puts.iter().map(|(&at, &len)| (key(at), value(len, seed as u64))).collect();
-        let mut waiting: Vec<_> = pairs.iter().map(|(key, value)| Some(Box::pin(self.db.put(key, value)))).collect();
+        let pairs: Vec<_> = puts
+            .iter()
+            .map(|(&at, &len)| (key(at), value(len, seed as u64)))
+            .collect();
+        let mut waiting: Vec<_> = pairs
+            .iter()
+            .map(|(key, value)| Some(Box::pin(self.db.put(key, value))))
+            .collect();
         std::future::poll_fn(|context| {
             for slot in &mut waiting {
                 if let Some(put) = slot
@@ -194,13 +226,24 @@ impl<W: World> Run<W> {
                     *slot = None;
                 }
             }
-            if waiting.iter().all(Option::is_none) { Poll::Ready(()) } else { Poll::Pending }
+            if waiting.iter().all(Option::is_none) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         })
         .await;
         drop(waiting);
         let now = self.now();
         for (&at, &len) in puts {
-            self.oracle.write(&Write::Put { at, len, seed: seed as u64 }, (now, now));
+            self.oracle.write(
+                &Write::Put {
+                    at,
+                    len,
+                    seed: seed as u64,
+                },
+                (now, now),
+            );
         }
     }
 
@@ -220,13 +263,15 @@ impl<W: World> Run<W> {
             self.oracle.put(&key, &wanted, None);
             self.met.dropped_writes += 1;
         }
-        self.oracle.check_get(&key, found.as_deref(), (now, self.now()));
+        self.oracle
+            .check_get(&key, found.as_deref(), (now, self.now()));
     }
 
     async fn get(&self, key: &[u8]) {
         let before = self.now();
         let found = self.db.get(key).await.unwrap();
-        self.oracle.check_get(key, found.as_deref(), (before, self.now()));
+        self.oracle
+            .check_get(key, found.as_deref(), (before, self.now()));
         let before = self.now();
         let mut out = b"before".to_vec();
         if let Some(there) = self.db.get_now(key, &mut out).unwrap() {
@@ -243,7 +288,8 @@ impl<W: World> Run<W> {
         for at in 0..steps::KEYS {
             let (key, before) = (key(at), self.now());
             let found = self.db.get(&key).await.unwrap();
-            self.oracle.check_get(&key, found.as_deref(), (before, self.now()));
+            self.oracle
+                .check_get(&key, found.as_deref(), (before, self.now()));
         }
     }
 
@@ -271,7 +317,8 @@ impl<W: World> Run<W> {
         if self.snapshots.len() < 3 {
             let before = self.now();
             let snapshot = self.db.snapshot();
-            self.snapshots.push((snapshot, self.oracle.clone(), (before, self.now())));
+            self.snapshots
+                .push((snapshot, self.oracle.clone(), (before, self.now())));
         }
     }
 
@@ -322,7 +369,11 @@ impl<W: World> Run<W> {
         self.count();
         self.world.next_process();
         self.db = open::<W>(self.world.storage(), self.world.runtime(), self.sync).await;
-        assert!(self.db.stats().cuts.is_empty(), "{:?}", self.db.stats().cuts);
+        assert!(
+            self.db.stats().cuts.is_empty(),
+            "{:?}",
+            self.db.stats().cuts
+        );
         self.check_all("after reopening").await;
     }
 
@@ -346,7 +397,12 @@ impl<W: World> Run<W> {
 }
 
 /// Everything, forwards and backwards, and every checksum.
-async fn check_store<S: Storage, R: Runtime>(db: &Db<S, R>, oracle: &Oracle, runtime: &R, when: &str) {
+async fn check_store<S: Storage, R: Runtime>(
+    db: &Db<S, R>,
+    oracle: &Oracle,
+    runtime: &R,
+    when: &str,
+) {
     for range in [Range::all(), Range::all().reversed()] {
         let before = runtime.wall_ms();
         let mut scan = db.scan(range.clone()).unwrap();
