@@ -30,8 +30,14 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         let copying = Copying::begin(self);
         // A segment that is being begun has no place in a copy yet.
         self.changed
-            .wait(|| (!self.commit.lock().log.is_held()).then_some(()))
-            .await;
+            .wait(|| {
+                let commit = self.commit.lock();
+                if !commit.log.is_held() {
+                    return Some(Ok(()));
+                }
+                commit.stuck(&self.health).map(Err)
+            })
+            .await?;
         let (manifest, mut objects, ticket) = {
             let manifest = self.manifest.lock().await;
             let commit = self.commit.lock();

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use super::applier::Applier;
 use super::core::Core;
+use super::health::Health;
 use super::machine::{Entry, Machine};
 use super::options::Sync;
 use crate::log::{Log, LogKind, LogRecord};
@@ -47,6 +48,11 @@ pub(crate) struct Commit<S: Storage, M: Machine> {
     /// How the last epoch ended.
     pub ended: Option<Ended>,
     pub rotating: bool,
+    /// Set while the log is repaired.
+    pub repairing: bool,
+    /// Why the log could not be repaired. Nothing settles any more, and no repair is tried again: entries
+    /// may be missing from it.
+    pub broken: Option<Error>,
     /// Position at which the log was opened.
     pub opened_at: u64,
 }
@@ -124,6 +130,13 @@ impl<S: Storage, M: Machine> Commit<S, M> {
         }
     }
 
+    /// Why nobody but its repair may wait for the log: the repair itself waits for flushes, and it may
+    /// put another writer in the place of this one at any moment.
+    pub(crate) fn stuck(&self, health: &Health) -> Option<Error> {
+        let repair = || health.trouble().filter(|_| self.repairing);
+        self.broken.clone().or_else(repair)
+    }
+
     /// Ends the epoch. Returns the entries that had not settled, which are no longer in the queue.
     pub(crate) fn end_epoch(&mut self) -> Vec<Pending<M>> {
         self.ended = Some(Ended {
@@ -171,7 +184,17 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         let (now_ms, bytes) = (self.runtime.wall_ms(), payload.len());
         let mut commit = self.commit.lock();
         self.health.check_writable()?;
-        let ticket = commit.append(payload, now_ms, seed, reply)?;
+        let ticket = match commit.append(payload, now_ms, seed, reply) {
+            Ok(ticket) => ticket,
+            Err(error) => {
+                let epoch = commit.epoch;
+                drop(commit);
+                self.repair(&error, epoch);
+                // Nothing of it has reached the storage.
+                let is_full = error.kind() == ErrorKind::Full;
+                return Err(if is_full { error } else { error.into_kind(ErrorKind::ReadOnly) });
+            }
+        };
         self.pending_bytes.fetch_add(bytes, Relaxed);
         self.counters
             .log_bytes
@@ -180,7 +203,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         commit.rotating |= full;
         drop(commit);
         if full {
-            self.rotate();
+            self.rotate(ticket.epoch);
         }
         Ok(ticket)
     }
@@ -193,6 +216,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         };
         if let Err(error) = self.settle(ticket, durability).await {
             self.repair(&error, ticket.epoch);
+            if self.commit.lock().epoch == ticket.epoch {
+                // Nobody mends the log of a store that is closed.
+                return Err(error.into_kind(ErrorKind::Unknown));
+            }
         }
         self.apply_upto(ticket).await
     }
@@ -205,6 +232,9 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 if commit.epoch != ticket.epoch {
                     // A repair has taken over: what became of the entry is asked before it is applied.
                     return Ok(());
+                }
+                if let Some(error) = commit.stuck(&self.health) {
+                    return Err(error);
                 }
                 if ticket.position <= commit.log.start() {
                     match &commit.previous {
@@ -222,17 +252,22 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 self.changed
                     .wait(|| {
                         let commit = self.commit.lock();
-                        (!commit.log.is_held() || commit.epoch != ticket.epoch).then_some(())
+                        let moved_on =
+                            commit.epoch != ticket.epoch || commit.stuck(&self.health).is_some();
+                        (!commit.log.is_held() || moved_on).then_some(())
                     })
                     .await;
                 continue;
             };
-            settled.await?;
+            let settled = settled.await;
+            let mut commit = self.commit.lock();
+            if commit.epoch != ticket.epoch {
+                // As above, whatever became of the wait.
+                return Ok(());
+            }
+            settled?;
             if to == Durability::Synced && current {
-                let mut commit = self.commit.lock();
-                if commit.epoch == ticket.epoch {
-                    commit.log.note_synced(ticket.position);
-                }
+                commit.log.note_synced(ticket.position);
             }
             return Ok(());
         }

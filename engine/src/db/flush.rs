@@ -221,17 +221,13 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             });
             let view = self.view();
             let rest = view.memtables().map(|memtable| memtable.range_deletes());
-            self.unflushed_ranges.replace(ranges.newest(), rest);
+            self.unflushed_ranges.take_out(ranges.newest(), rest);
         }
     }
 
     /// The first segment that holds anything behind `position`.
     fn log_start_after(&self, position: u64) -> u64 {
         let commit = self.commit.lock();
-        if self.flush_without_log.load(SeqCst) {
-            // The repair opens a new segment next; nothing of this one is needed.
-            return commit.log.segment() + 1;
-        }
         let holding = commit
             .segments
             .iter()

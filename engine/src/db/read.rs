@@ -98,29 +98,36 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         seq_max: u64,
         out: &mut Vec<u8>,
     ) -> Result<Known> {
-        let before = out.len();
-        Ok(match self.memory.probe(hash, key, seq_max, out) {
-            Probe::Hit { seq, .. } if self.unflushed_ranges.hide(key, seq, seq_max) => {
-                out.truncate(before);
-                Known::Absent
-            }
-            Probe::Hit {
-                kind, deadline_ms, ..
-            } => match kind {
-                Kind::Put => Known::Here { deadline_ms },
-                Kind::Delete => Known::Absent,
-                Kind::PutApart => {
-                    let reference = ValueRef::decode_in(&out[before..], IN_MEMTABLE)?;
-                    out.truncate(before);
-                    Known::Apart {
+        let start = out.len();
+        loop {
+            let before = self.unflushed_ranges.before();
+            let (seq, kind, deadline_ms) = match self.memory.probe(hash, key, seq_max, out) {
+                Probe::Hit {
+                    seq,
+                    kind,
+                    deadline_ms,
+                    ..
+                } => (seq, kind, deadline_ms),
+                Probe::Newer => return Ok(Known::Older),
+                Probe::Missing => return Ok(Known::Cold),
+            };
+            match self.unflushed_ranges.hide(before, key, seq, seq_max) {
+                Some(false) if kind == Kind::Put => return Ok(Known::Here { deadline_ms }),
+                Some(false) if kind == Kind::PutApart => {
+                    let reference = ValueRef::decode_in(&out[start..], IN_MEMTABLE)?;
+                    out.truncate(start);
+                    return Ok(Known::Apart {
                         deadline_ms,
                         reference,
-                    }
+                    });
                 }
-            },
-            Probe::Newer => Known::Older,
-            Probe::Missing => Known::Cold,
-        })
+                Some(_) => {
+                    out.truncate(start);
+                    return Ok(Known::Absent);
+                }
+                None => out.truncate(start),
+            }
+        }
     }
 
     /// The newest version of `key` that a reader at `seq_max` sees. The reader holds that sequence number,
@@ -182,10 +189,14 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         self.counters.cold_reads.fetch_add(1, Relaxed);
         // Taken before the view: what is evicted from the hash table later is too new to be filled over.
         let read_seq = self.visible.load(Acquire);
+        let ranges = self.unflushed_ranges.any();
         let view = self.view();
         let mut hidden_below = 0;
-        for memtable in view.memtables() {
-            hidden_below = hidden_below.max(memtable.range_deletes().covering_seq(key, seq_max));
+        for memtable in view.memtables().filter(|_| memtables || ranges) {
+            if ranges {
+                hidden_below =
+                    hidden_below.max(memtable.range_deletes().covering_seq(key, seq_max));
+            }
             if !memtables {
                 continue;
             }

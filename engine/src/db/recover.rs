@@ -14,7 +14,7 @@ use super::machine::{Entry, Machine};
 use super::options::Options;
 use super::view::{IdMap, View};
 use crate::log::{
-    Beginning, Expected, HEADER_BYTES, Log, LogKind, Replayed, SegmentEnd, SegmentReader,
+    Beginning, Expected, Log, LogKind, Replayed, SegmentEnd, SegmentReader,
     is_unbegun,
 };
 use crate::lsm::cache::BlockCache;
@@ -170,8 +170,13 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         let (index, time_ms) = (applier.index, applier.time_ms);
         *self.applier.lock() = Some(applier);
         let log = match replayed? {
-            Some((segment, end)) => self.resume_log(segment, &end).await?,
-            None => self.first_log(time_ms).await?,
+            Some((segment, end)) => match self.resume_log(segment, &end).await {
+                Err(error) if error.kind() == ErrorKind::Failed => {
+                    self.leave_log(&error, end.position, time_ms).await?
+                }
+                resumed => resumed?,
+            },
+            None => self.begin_log(self.new_id(), 0, time_ms).await?,
         };
         let mut commit = self.commit.lock();
         if commit
@@ -295,20 +300,42 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         Ok(log)
     }
 
-    async fn first_log(&self, base_time_ms: u64) -> Result<Log<S::Writer>> {
+    /// The last segment can no longer be synced, but what it holds is served from now on: that goes to
+    /// tables, and the log begins anew.
+    async fn leave_log(
+        &self,
+        error: &Error,
+        position: u64,
+        base_time_ms: u64,
+    ) -> Result<Log<S::Writer>> {
+        tracing::warn!(%error, "the log cannot be synced; what it holds is flushed and it begins anew");
         let segment = self.new_id();
+        self.flush_all_for(segment).await?;
+        let log = self.begin_log(segment, position, base_time_ms).await?;
+        let left = std::mem::take(&mut self.commit.lock().segments);
+        let left = left.into_iter().map(|(segment, _)| Object::Segment(segment));
+        self.remove(left.collect()).await?;
+        Ok(log)
+    }
+
+    /// Begins a segment that has no predecessor.
+    pub(crate) async fn begin_log(
+        &self,
+        segment: u64,
+        start: u64,
+        base_time_ms: u64,
+    ) -> Result<Log<S::Writer>> {
         let writer = self.storage.create(Object::Segment(segment)).await?;
-        let store = self.store_id;
         let beginning = Beginning {
             segment,
-            start: 0,
+            start,
             base_time_ms,
-            store,
-            synced_upto: 0,
+            store: self.store_id,
+            synced_upto: start,
         };
         let mut log = Log::begin(writer, beginning)?;
-        log.settle(HEADER_BYTES as u64, Durability::Synced).await?;
-        log.note_synced(HEADER_BYTES as u64);
+        log.settle(log.end(), Durability::Synced).await?;
+        log.note_synced(log.end());
         log.release()?;
         Ok(log)
     }
@@ -344,6 +371,8 @@ impl<S: Storage, M: Machine> Commit<S, M> {
             epoch: 0,
             ended: None,
             rotating: false,
+            repairing: false,
+            broken: None,
             opened_at: 0,
         }
     }
@@ -367,7 +396,7 @@ fn new_store<R: Runtime>(contents: &Contents, runtime: &R) -> Result<Manifest> {
     })
 }
 
-/// The segments to replay, in order. Those at the end that were never begun are not among them.
+/// The segments to replay, in order. Those that were never begun are not among them.
 async fn segments_of<S: Storage>(
     storage: &S,
     contents: &Contents,
@@ -397,13 +426,16 @@ async fn segments_of<S: Storage>(
         )
         .on(Object::Segment(manifest.log_start)));
     }
-    while let Some(&last) = segments.last() {
-        let reader = storage.open(Object::Segment(last)).await?;
-        if !is_unbegun(&reader, last, manifest.store_id).await? {
-            break;
+    // A crash may bring back what the last opening removed, so they need not be at the end. Should one of
+    // them have held records after all, positions and indexes will not follow each other.
+    let mut begun = Vec::with_capacity(segments.len());
+    for segment in segments {
+        let reader = storage.open(Object::Segment(segment)).await?;
+        if !is_unbegun(&reader, segment, manifest.store_id).await? {
+            begun.push(segment);
         }
-        segments.pop();
     }
+    let segments = begun;
     if segments.is_empty()
         && manifest.log_synced.segment >= manifest.log_start
         && manifest.log_synced.offset > 0

@@ -14,12 +14,15 @@ use std::time::Duration;
 use super::commit::{Pending, Ticket, record_of};
 use super::core::Core;
 use super::machine::Machine;
-use crate::log::{Beginning, HEADER_BYTES, Log};
+use crate::log::{HEADER_BYTES, Log};
 use crate::storage::Durability;
 use crate::{Error, ErrorKind, Object, Result, Runtime, Storage, Work};
 
 /// How often to look whether there is room again.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
+
+/// How often to try to begin a new segment on storage that fails.
+const ATTEMPTS: u32 = 5;
 
 /// Room that must be there before writes are taken again.
 const ROOM_LEAST_BYTES: u64 = 256 << 10;
@@ -30,9 +33,11 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     pub(crate) fn repair(&self, error: &Error, epoch: u64) {
         let (orphans, cut_back) = {
             let mut commit = self.commit.lock();
-            if commit.epoch != epoch || self.health.is_closed() {
+            let is_over = commit.repairing || commit.broken.is_some() || self.health.is_closed();
+            if commit.epoch != epoch || is_over {
                 return;
             }
+            commit.repairing = true;
             self.health.refuse_writes(error.clone());
             let cut_back = error.kind() == ErrorKind::Full && !commit.rotating;
             (commit.end_epoch(), cut_back)
@@ -43,12 +48,19 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             let repaired = if cut_back {
                 this.cut_back(&error, orphans).await
             } else {
-                this.begin_anew(&error, orphans).await
+                this.flush_without_log.store(true, SeqCst);
+                let begun = this.begin_anew(&error, orphans).await;
+                this.flush_without_log.store(false, SeqCst);
+                begun
             };
             match repaired {
-                Ok(()) => this.health.recover(),
+                Ok(()) => {
+                    this.commit.lock().repairing = false;
+                    this.health.recover();
+                }
                 Err(error) => {
                     tracing::error!(%error, "the log could not be repaired: read-only until reopened");
+                    this.commit.lock().broken = Some(error.clone());
                     this.decide(error.into_kind(ErrorKind::Unknown));
                 }
             }
@@ -95,52 +107,74 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         Ok(())
     }
 
-    async fn begin_anew(&self, error: &Error, orphans: Vec<Pending<M>>) -> Result<()> {
-        self.decide(error.clone().into_kind(ErrorKind::Unknown));
-        self.flush_without_log.store(true, SeqCst);
-        let segment = self.new_id();
-        let flushed = self.flush_all_for(segment).await;
-        self.flush_without_log.store(false, SeqCst);
-        flushed?;
-
-        let writer = self.storage.create(Object::Segment(segment)).await?;
-        let mut log = {
-            let commit = self.commit.lock();
-            let base_time_ms = orphans
-                .first()
-                .map_or(commit.last_time_ms, |first| first.entry.time_ms);
-            let start = commit.log.end();
-            let store = self.store_id;
-            Log::begin(
-                writer,
-                Beginning {
-                    segment,
-                    start,
-                    base_time_ms,
-                    store,
-                    synced_upto: start,
-                },
-            )?
-        };
-        log.settle(log.end(), Durability::Synced).await?;
-        log.release()?;
-        let ticket = self.continue_in(log, orphans)?;
-        self.settle(ticket, Durability::Synced).await?;
-        self.apply_upto(ticket).await
+    async fn begin_anew(&self, error: &Error, mut orphans: Vec<Pending<M>>) -> Result<()> {
+        let mut attempts = 0;
+        loop {
+            self.decide(error.clone().into_kind(ErrorKind::Unknown));
+            let error = match self.try_to_begin_anew(&mut orphans).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            attempts += 1;
+            let may_pass = error.kind() == ErrorKind::Full || attempts < ATTEMPTS;
+            if !may_pass || self.stopping.load(SeqCst) {
+                return Err(error);
+            }
+            tracing::warn!(%error, "the log could not be begun anew; trying again");
+            self.nap(PROBE_EVERY).await;
+        }
     }
 
-    /// Makes `log` the log and appends what had not settled.
+    /// Leaves the entries that are not in the log in `orphans` if it fails.
+    async fn try_to_begin_anew(&self, orphans: &mut Vec<Pending<M>>) -> Result<()> {
+        let segment = self.new_id();
+        self.flush_all_for(segment).await?;
+        let (start, base_time_ms) = {
+            let commit = self.commit.lock();
+            let first = orphans.first();
+            (commit.log.end(), first.map_or(commit.last_time_ms, |first| first.entry.time_ms))
+        };
+        let log = self.begin_log(segment, start, base_time_ms).await?;
+        let continued = self.continue_in(log, std::mem::take(orphans));
+        let settled = match continued {
+            Ok(ticket) => self.settle_anew(ticket).await.map(|()| ticket),
+            Err(error) => Err(error),
+        };
+        match settled {
+            Ok(ticket) => self.apply_upto(ticket).await,
+            Err(error) => {
+                *orphans = self.commit.lock().end_epoch();
+                Err(error)
+            }
+        }
+    }
+
+    async fn settle_anew(&self, ticket: Ticket) -> Result<()> {
+        let settled = self.commit.lock().log.settle(ticket.position, Durability::Synced);
+        settled.await?;
+        self.commit.lock().log.note_synced(ticket.position);
+        Ok(())
+    }
+
+    /// Makes `log` the log and appends what had not settled. Everything else has been applied.
     fn continue_in(&self, log: Log<S::Writer>, orphans: Vec<Pending<M>>) -> Result<Ticket> {
         let mut commit = self.commit.lock();
         commit.segments.clear();
         commit.segments.push_back((log.segment(), log.start()));
         commit.previous = None;
         commit.settled = log.end();
+        self.applied.store(log.end(), SeqCst);
         commit.log = log;
+        let mut appended = Ok(());
         for mut orphan in orphans {
-            orphan.position = commit.log.append(&record_of(&orphan.entry))?;
+            if appended.is_ok() {
+                appended = commit.log.append(&record_of(&orphan.entry)).map(drop);
+            }
+            // What could not be appended is behind the log's end, so it is an orphan again.
+            orphan.position = commit.log.end() + u64::from(appended.is_err());
             commit.pending.push_back(orphan);
         }
+        appended?;
         Ok(Ticket {
             position: commit.log.end(),
             epoch: commit.epoch,
@@ -148,7 +182,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     }
 
     /// Flushes everything that is applied and commits a log that starts at `segment`, which is to come.
-    async fn flush_all_for(&self, segment: u64) -> Result<()> {
+    pub(crate) async fn flush_all_for(&self, segment: u64) -> Result<()> {
         let ticket = {
             let commit = self.commit.lock();
             Ticket {

@@ -10,7 +10,7 @@ use super::machine::Machine;
 use super::options::Sync;
 use crate::log::{Beginning, Log};
 use crate::storage::Durability;
-use crate::{MaybeSend, Object, Result, Runtime, Storage, Work};
+use crate::{ErrorKind, MaybeSend, Object, Result, Runtime, Storage, Work};
 
 /// How much can be lost with the power under [`Sync::EverySecond`].
 const SYNC_EVERY: Duration = Duration::from_secs(1);
@@ -34,27 +34,33 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
 
     /// Syncs everything that has been appended so far.
     pub(crate) async fn sync_all(&self) -> Result<()> {
-        let ticket = {
-            let commit = self.commit.lock();
-            if commit.log.is_held() || commit.log.synced_upto() >= commit.log.end() {
-                return Ok(());
+        loop {
+            let ticket = {
+                let commit = self.commit.lock();
+                if commit.log.synced_upto() >= commit.log.end() {
+                    return Ok(());
+                }
+                Ticket {
+                    position: commit.log.end(),
+                    epoch: commit.epoch,
+                }
+            };
+            let synced = self.settle(ticket, Durability::Synced).await;
+            if let Err(error) = &synced {
+                self.repair(error, ticket.epoch);
+            } else if self.commit.lock().epoch != ticket.epoch {
+                match self.health.trouble() {
+                    Some(error) => return Err(error.into_kind(ErrorKind::Unknown)),
+                    None => continue,
+                }
             }
-            Ticket {
-                position: commit.log.end(),
-                epoch: commit.epoch,
-            }
-        };
-        let synced = self.settle(ticket, Durability::Synced).await;
-        if let Err(error) = &synced {
-            self.repair(error, ticket.epoch);
+            return synced;
         }
-        synced
     }
 
-    /// Starts a new segment in the background. The caller has set `rotating`.
-    pub(crate) fn rotate(&self) {
-        self.spawn(Work::Upkeep, |this| async move {
-            let epoch = this.commit.lock().epoch;
+    /// Starts a new segment in the background. The caller has set `rotating`, in this epoch.
+    pub(crate) fn rotate(&self, epoch: u64) {
+        self.spawn(Work::Upkeep, move |this| async move {
             if let Err(error) = this.rotate_now(epoch).await {
                 tracing::warn!(%error, "the log could not change its segment");
                 this.repair(&error, epoch);
@@ -74,8 +80,13 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         old_synced.await?;
         let header = {
             let mut commit = self.commit.lock();
+            if commit.log.segment() != segment {
+                // A repair has begun another one.
+                return Ok(());
+            }
             commit.log.note_synced(last);
             commit.previous = None;
+            commit.log.write_header()?;
             commit.log.settle(
                 commit.log.start() + crate::log::HEADER_BYTES as u64,
                 Durability::Synced,
@@ -83,7 +94,12 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         };
         self.changed.notify();
         header.await?;
-        self.commit.lock().log.release()?;
+        {
+            let mut commit = self.commit.lock();
+            if commit.log.segment() == segment {
+                commit.log.release()?;
+            }
+        }
         self.changed.notify();
         Ok(())
     }
@@ -113,7 +129,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             store: self.store_id,
             synced_upto: commit.log.synced_upto(),
         };
-        let old = std::mem::replace(&mut commit.log, Log::begin(writer, beginning)?);
+        let old = std::mem::replace(&mut commit.log, Log::prepare(writer, beginning));
         commit.segments.push_back((segment, start));
         let settled = old.settle(start, Durability::Synced);
         commit.previous = Some(old);

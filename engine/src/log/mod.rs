@@ -36,8 +36,12 @@ pub(crate) struct Log<W> {
     base_time_ms: u64,
     /// Position up to which everything is known to be synced.
     synced_upto: u64,
+    /// The watermark that a record of this segment has already told.
+    told_upto: u64,
     /// Records are kept in `buffer` until released.
     held: bool,
+    /// The header, until it is written.
+    header: Option<[u8; HEADER_BYTES]>,
     buffer: Vec<u8>,
 }
 
@@ -62,7 +66,9 @@ impl<W: Writer> Log<W> {
             bytes: 0,
             base_time_ms: 0,
             synced_upto: 0,
+            told_upto: 0,
             held: true,
+            header: None,
             buffer: Vec::new(),
         }
     }
@@ -70,24 +76,41 @@ impl<W: Writer> Log<W> {
     /// Begins a segment in a fresh object. Records that are appended are held back until
     /// [`Self::release`]: first the header must be synced, so that a missing header means that nothing
     /// was promised, and first the segment before must be synced, so that only the last has a tail.
-    pub(crate) fn begin(mut writer: W, beginning: Beginning) -> Result<Self> {
+    pub(crate) fn begin(writer: W, beginning: Beginning) -> Result<Self> {
+        let mut log = Self::prepare(writer, beginning);
+        log.write_header()?;
+        Ok(log)
+    }
+
+    /// As [`Self::begin`], for a segment with a predecessor: nothing, not even the header, may reach the
+    /// storage before the predecessor is synced. [`Self::write_header`] comes then.
+    pub(crate) fn prepare(writer: W, beginning: Beginning) -> Self {
         let header = SegmentHeader {
             segment: beginning.segment,
             start: beginning.start,
             base_time_ms: beginning.base_time_ms,
             store: beginning.store,
         };
-        let bytes = writer.append(&header.encode())?;
-        Ok(Self {
+        Self {
             writer: Some(writer),
             segment: beginning.segment,
             start: beginning.start,
-            bytes,
+            bytes: HEADER_BYTES as u64,
             base_time_ms: beginning.base_time_ms,
             synced_upto: beginning.synced_upto,
+            told_upto: 0,
             held: true,
+            header: Some(header.encode()),
             buffer: Vec::new(),
-        })
+        }
+    }
+
+    /// Hands the header to the writer, unless that has been done.
+    pub(crate) fn write_header(&mut self) -> Result<()> {
+        if let Some(header) = self.header.take() {
+            self.writer()?.append(&header)?;
+        }
+        Ok(())
     }
 
     /// Whether records are being held back; [`Self::settle`] serves the header only as long as they are.
@@ -114,7 +137,9 @@ impl<W: Writer> Log<W> {
             bytes: end.bytes,
             base_time_ms: end.base_time_ms,
             synced_upto: end.synced_upto,
+            told_upto: 0,
             held: false,
+            header: None,
             buffer: Vec::new(),
         }
     }
@@ -124,6 +149,7 @@ impl<W: Writer> Log<W> {
         self.writer = Some(writer);
         self.bytes = bytes;
         self.synced_upto = self.synced_upto.min(self.end());
+        self.told_upto = 0;
     }
 
     /// Appends a record and returns the position behind it. Never waits.
@@ -136,7 +162,9 @@ impl<W: Writer> Log<W> {
             self.buffer.clear();
         }
         let before = self.buffer.len();
-        record::encode(record, frame, self.synced_upto, &mut self.buffer);
+        let news = (self.synced_upto > self.told_upto).then_some(self.synced_upto);
+        self.told_upto = self.synced_upto;
+        record::encode(record, frame, news, &mut self.buffer);
         if self.held {
             self.bytes += (self.buffer.len() - before) as u64;
             return Ok(self.end());

@@ -3,11 +3,12 @@
 //! ```text
 //! crc32   u32   over `len`, `body` and the position, so that a record found elsewhere is not one
 //! len     u32   bytes of body; 0 marks the clean end of what was written
-//! body    kind u8 · range · term · index · time - base · seed · position - synced_upto · payload
+//! body    kind u8 · range · term · index · time - base · seed · watermark · payload
 //! ```
 //!
 //! All fields of the body but the kind and the payload are varints. `base` is the time in the segment's
-//! header. The fields are the ring's from the first day: a store that is alone writes range 0, term 1.
+//! header. The watermark is 0, or 1 + position - synced_upto: how far the log was known to be synced when this
+//! was written, said once after each sync. The fields are the ring's from the first day: a store that is alone writes range 0, term 1.
 
 use crate::codec::{Decoder, put_varint};
 
@@ -88,7 +89,12 @@ pub(crate) struct Frame {
 }
 
 /// Appends the encoding of `record` to `out`.
-pub(crate) fn encode(record: &LogRecord<'_>, frame: Frame, synced_upto: u64, out: &mut Vec<u8>) {
+pub(crate) fn encode(
+    record: &LogRecord<'_>,
+    frame: Frame,
+    synced_upto: Option<u64>,
+    out: &mut Vec<u8>,
+) {
     let start = out.len();
     out.extend_from_slice(&[0; PREFIX_BYTES]);
     out.push(record.kind as u8);
@@ -97,7 +103,8 @@ pub(crate) fn encode(record: &LogRecord<'_>, frame: Frame, synced_upto: u64, out
     put_varint(out, record.index);
     put_varint(out, record.time_ms.wrapping_sub(frame.base_time_ms));
     put_varint(out, record.seed);
-    put_varint(out, frame.position.saturating_sub(synced_upto));
+    let watermark = synced_upto.map_or(0, |upto| 1 + frame.position.saturating_sub(upto));
+    put_varint(out, watermark);
     out.extend_from_slice(record.payload);
     let len = (out.len() - start - PREFIX_BYTES) as u32;
     out[start + 4..start + 8].copy_from_slice(&len.to_le_bytes());
@@ -105,7 +112,7 @@ pub(crate) fn encode(record: &LogRecord<'_>, frame: Frame, synced_upto: u64, out
     out[start..start + 4].copy_from_slice(&crc.to_le_bytes());
 }
 
-/// A decoded record, the watermark it carries, and the bytes it takes.
+/// A decoded record, the watermark it carries (0 for none), and the bytes it takes.
 #[derive(Debug)]
 pub(crate) struct Decoded<'a> {
     pub record: LogRecord<'a>,
@@ -140,10 +147,14 @@ pub(crate) fn decode(bytes: &[u8], frame: Frame) -> Result<Decoded<'_>, Damage> 
     if checksum(&bytes[4..PREFIX_BYTES + len], frame.position) != crc {
         return Err(Damage::Broken("the checksum differs"));
     }
-    let (record, behind) = decode_body(body, frame.base_time_ms)?;
+    let (record, watermark) = decode_body(body, frame.base_time_ms)?;
+    let synced_upto = match watermark {
+        0 => 0,
+        watermark => frame.position.saturating_sub(watermark - 1),
+    };
     Ok(Decoded {
         record,
-        synced_upto: frame.position.saturating_sub(behind),
+        synced_upto,
         bytes: PREFIX_BYTES + len,
     })
 }
@@ -158,7 +169,7 @@ fn decode_body(body: &[u8], base_time_ms: u64) -> Result<(LogRecord<'_>, u64), D
     let index = fields.varint().ok_or(SHORT)?;
     let time_ms = base_time_ms.wrapping_add(fields.varint().ok_or(SHORT)?);
     let seed = fields.varint().ok_or(SHORT)?;
-    let behind = fields.varint().ok_or(SHORT)?;
+    let watermark = fields.varint().ok_or(SHORT)?;
     let record = LogRecord {
         kind,
         range,
@@ -168,7 +179,7 @@ fn decode_body(body: &[u8], base_time_ms: u64) -> Result<(LogRecord<'_>, u64), D
         seed,
         payload: fields.rest(),
     };
-    Ok((record, behind))
+    Ok((record, watermark))
 }
 
 pub(super) fn checksum(len_and_body: &[u8], position: u64) -> u32 {
@@ -203,7 +214,7 @@ mod tests {
     #[test]
     fn a_record_reads_back_as_written() {
         let mut out = Vec::new();
-        encode(&sample(b"payload"), FRAME, 4200, &mut out);
+        encode(&sample(b"payload"), FRAME, Some(4200), &mut out);
         out.extend_from_slice(b"the next record");
         let decoded = decode(&out, FRAME).unwrap();
         assert_eq!(decoded.record, sample(b"payload"));
@@ -214,7 +225,7 @@ mod tests {
     #[test]
     fn every_flipped_bit_is_found() {
         let mut out = Vec::new();
-        encode(&sample(b"payload"), FRAME, 4200, &mut out);
+        encode(&sample(b"payload"), FRAME, Some(4200), &mut out);
         for bit in 0..out.len() * 8 {
             let mut flipped = out.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
@@ -225,7 +236,7 @@ mod tests {
     #[test]
     fn a_record_found_at_another_position_is_no_record() {
         let mut out = Vec::new();
-        encode(&sample(b"payload"), FRAME, 4200, &mut out);
+        encode(&sample(b"payload"), FRAME, Some(4200), &mut out);
         let elsewhere = Frame {
             position: FRAME.position + 64,
             ..FRAME
@@ -236,7 +247,7 @@ mod tests {
     #[test]
     fn every_truncation_is_short_or_blank() {
         let mut out = Vec::new();
-        encode(&sample(b"payload"), FRAME, 4200, &mut out);
+        encode(&sample(b"payload"), FRAME, Some(4200), &mut out);
         for len in 1..out.len() {
             assert!(matches!(decode(&out[..len], FRAME), Err(Damage::Short(_))));
         }
