@@ -145,6 +145,7 @@ fn verify_finds_what_checksums_cannot() {
 }
 
 /// Callers are generic over the storage, so the futures have to be `Send` for any reader.
+#[cfg(not(target_family = "wasm"))]
 #[test]
 fn reads_can_be_sent_between_threads() {
     fn is_send<T: Send>(_: T) {}
