@@ -328,3 +328,33 @@ fn a_command_of_very_many_keys_takes_time_in_proportion() {
         store.close().await
     });
 }
+
+#[test]
+fn idle_scans_that_hold_all_memory_make_writes_fail_and_not_the_store() {
+    run(|storage, runtime| async move {
+        let db = open(&storage, &runtime, Sync::Always).await?;
+        let mut scans = Vec::new();
+        let mut refused = None;
+        for i in 0..20_000 {
+            if let Err(error) = db.put(&key(i), &[7; 200]).await {
+                refused = Some(error);
+                break;
+            }
+            if i % 100 == 0 {
+                let mut scan = db.scan(trilith::Range::all())?;
+                scan.next().await?;
+                scans.push(scan);
+            }
+        }
+        assert_eq!(
+            refused.expect("memory is not endless").kind(),
+            ErrorKind::Full
+        );
+        drop(scans);
+        for i in 0..1000 {
+            db.put(&key(i), b"again").await?;
+        }
+        assert_eq!(db.get(&key(999)).await?.unwrap(), b"again"[..]);
+        db.close().await
+    });
+}

@@ -7,6 +7,7 @@ use super::commit::Ticket;
 use super::core::Core;
 use super::machine::Machine;
 use super::pressure::{Behind, Limits};
+use super::view::View;
 use crate::{Error, ErrorKind, Result, Runtime, Storage};
 
 impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
@@ -84,6 +85,14 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 if self.stopping.load(SeqCst) {
                     return Some(self.health.check_writable());
                 }
+                let view = self.view();
+                if view.frozen.is_empty() && self.is_pinned(&view) {
+                    return Some(Err(Error::new(
+                        ErrorKind::Full,
+                        "writing",
+                        "open scans hold the memory that writes need: finish or drop them, or raise the budget",
+                    )));
+                }
                 let error = self.counters.background_error()?;
                 let kind = if error.kind() == ErrorKind::Full {
                     ErrorKind::Full
@@ -104,8 +113,19 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             active: self.fullness(&view.active),
             l0_tables: debt.l0_tables,
             debt_bytes: debt.bytes,
+            pinned: self.is_pinned(&view),
         };
         self.pressure.set(behind, &Limits::default());
+    }
+
+    /// Whether memtables that were flushed long ago, but that idle scans still hold, leave too little of the
+    /// arena for the active one.
+    fn is_pinned(&self, view: &View<S>) -> bool {
+        let memory = self.memory.stats();
+        let reclaimable = (memory.free_chunks + memory.clean_chunks) * memory.chunk_bytes;
+        let left = 1.0 - self.fullness(&view.active).min(1.0);
+        let wanted = (self.budget.memtable_bytes as f64 * left) as usize;
+        reclaimable < wanted + memory.chunk_bytes
     }
 
     /// Refuses what could never be applied within the memory budget. Once in the log it would stop the

@@ -28,6 +28,8 @@ pub(crate) struct Behind {
     pub l0_tables: usize,
     /// Bytes that compaction has to move before the tree has its shape.
     pub debt_bytes: u64,
+    /// Readers hold so much memory that the active memtable cannot be filled.
+    pub pinned: bool,
 }
 
 /// The limits behind which writers are slowed, and stopped.
@@ -57,6 +59,9 @@ impl Behind {
     pub(crate) fn pressure(&self, limits: &Limits) -> f64 {
         let between =
             |value: f64, slow: f64, stop: f64| ((value - slow) / (stop - slow)).clamp(0.0, 1.0);
+        if self.pinned {
+            return 1.0;
+        }
         let memtables = self.frozen as f64 + self.active;
         let stop = limits.frozen_stop as f64 + 1.0;
         between(memtables, stop - 1.0, stop)
