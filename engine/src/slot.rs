@@ -83,7 +83,7 @@ mod tests {
             ("foo", 12182),
             ("bar", 5061),
             ("", 0),
-            ("{}x", 15257),
+            ("{}x", 10595),
             ("a{b}c{d}", 3300),
         ] {
             assert_eq!(slot_of(key.as_bytes()), slot, "{key}");

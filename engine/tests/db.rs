@@ -1,4 +1,5 @@
 //! What a store does, one behaviour a test, over storage in memory and in virtual time.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::time::Duration;
 

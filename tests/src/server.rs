@@ -21,6 +21,7 @@ const PORT_ATTEMPTS: usize = 5;
 pub struct ServerOptions {
     appendfsync: &'static str,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     start_limit: Duration,
 }
 
@@ -29,6 +30,7 @@ impl Default for ServerOptions {
         Self {
             appendfsync: "always",
             arguments: Vec::new(),
+            environment: Vec::new(),
             start_limit: Duration::from_secs(30),
         }
     }
@@ -46,6 +48,13 @@ impl ServerOptions {
     #[must_use]
     pub fn arguments<A: Into<String>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets a variable in the server's environment.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
         self
     }
 
@@ -80,6 +89,7 @@ impl ServerOptions {
             .args(["--http-port", &http_port.to_string()])
             .args(["--appendfsync", self.appendfsync])
             .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
@@ -136,6 +146,11 @@ impl Server {
 
     /// Ends the process at once, as `kill -9` does, and waits until it is gone.
     pub fn kill(mut self) -> io::Result<()> {
+        self.kill_now()
+    }
+
+    /// As [`Server::kill`], for who still wants to read what it printed.
+    pub fn kill_now(&mut self) -> io::Result<()> {
         self.child.kill()?;
         self.child.wait().map(drop)
     }

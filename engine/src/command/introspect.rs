@@ -151,6 +151,7 @@ mod tests {
     use super::super::testing::words;
     use super::*;
 
+    #[cfg(not(target_family = "wasm"))] // There are no files.
     #[test]
     fn the_page_of_commands_is_up_to_date() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/commands.md");

@@ -299,7 +299,7 @@ impl<'a, S: Storage, R: Runtime, M: Machine> Outputs<'a, S, R, M> {
 /// What the tree knows of a table without opening it.
 fn meta_of(summary: &TableSummary) -> TableMeta {
     let properties = &summary.properties;
-    let records = (properties.entries > 0).then(|| Span {
+    let records = (properties.entries > 0).then_some(Span {
         start: &properties.smallest_key,
         end: Bound::Included(&*properties.largest_key),
     });

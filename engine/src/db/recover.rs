@@ -50,15 +50,16 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             .max(manifest.next_object.saturating_sub(1))
             + 1;
         let segments = segments_of(&storage, &contents, &manifest).await?;
-        // A crash from here on is not a clean end.
-        storage.commit(manifest.encode()).await?;
-        storage
-            .remove(orphans(&contents, &manifest, &segments))
-            .await?;
+        let orphans = orphans(&contents, &manifest, &segments);
+        let meta = manifest.encode();
         machine.restore(&manifest.settings)?;
 
         let core = Self::new(storage, runtime, machine, options, manifest, &segments)?;
+        // What cannot be opened is left as it is.
         core.open_tables().await?;
+        // A crash from here on is not a clean end.
+        core.storage.commit(meta).await?;
+        core.storage.remove(orphans).await?;
         core.spawn(Work::Flush, Self::flush_forever);
         let recovered = core.replay(&segments).await;
         if let Err(error) = recovered {
@@ -74,7 +75,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         storage: S,
         runtime: R,
         machine: M,
-        options: Options,
+        mut options: Options,
         manifest: Manifest,
         segments: &[u64],
     ) -> Result<Arc<Self>> {
@@ -82,6 +83,8 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         let memory = Memory::new(budget.table_bytes, budget.arena_bytes, |start, bytes| {
             runtime.advise_huge(start, bytes);
         })?;
+        // A value that lies with its key has to fit where records lie.
+        options.large_value_bytes = options.large_value_bytes.min(memory.chunk_bytes() / 2);
         let chunks = memory.chunk_set();
         let active = Arc::new(Memtable::new(1, Arc::clone(chunks.chunks())));
         let mut applier = Applier::new(Arc::clone(&active), chunks);

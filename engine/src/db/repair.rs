@@ -44,6 +44,8 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             // What did not settle may lie in the segment before, which has been synced meanwhile.
             let within = orphans.first().is_none_or(|first| first.position > start);
             let cut_back = error.kind() == ErrorKind::Full && !rotating && within;
+            // A flush that waits for the log learns from this that it need not.
+            self.flush_without_log.store(!cut_back, SeqCst);
             (orphans, cut_back)
         };
         tracing::warn!(%error, "the log failed; writes are refused while it is repaired");
@@ -52,7 +54,6 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             let repaired = if cut_back {
                 this.cut_back(&error, orphans).await
             } else {
-                this.flush_without_log.store(true, SeqCst);
                 let begun = this.begin_anew(&error, orphans).await;
                 this.flush_without_log.store(false, SeqCst);
                 begun
@@ -206,7 +207,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         let mut manifest = self.manifest.lock().await;
         let mut next = manifest.clone();
         next.log_start = segment;
-        self.storage.commit(next.encode().into()).await?;
+        self.storage.commit(next.encode()).await?;
         *manifest = next;
         Ok(())
     }

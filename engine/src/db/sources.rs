@@ -15,10 +15,6 @@ use crate::record::Record;
 use crate::{Reader, Result};
 
 /// Any one source of records.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there are few, and each is on a scan's hot path"
-)]
 pub(crate) enum Source<R: Reader> {
     Run(RunCursor),
     Table(SkipDeleted<TableCursor<R>>),

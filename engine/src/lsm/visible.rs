@@ -368,6 +368,7 @@ mod tests {
         assert!(visible.cursor.moves() < 30);
     }
 
+    #[cfg(not(target_family = "wasm"))]
     #[test]
     fn a_scan_can_move_between_threads() {
         use super::super::{merge::MergeCursor, skip::SkipDeleted};

@@ -20,6 +20,7 @@ use super::directory::Directory;
 use super::failure::failure;
 use super::group_sync::GroupSync;
 use super::growth::Growth;
+use super::kill_point;
 use crate::sys;
 use crate::workers::Queue;
 
@@ -188,6 +189,9 @@ impl AppendFile {
         let from = self.written.load(Ordering::Relaxed);
         let end = from + disk.spare.len() as u64;
         disk.growth.reserve(&self.file, end);
+        kill_point::reach_write(&self.object, &disk.spare, |half| {
+            let _written = sys::write_all_at(&self.file, half, from);
+        });
         let outcome = sys::write_all_at(&self.file, &disk.spare, from);
         disk.spare.clear();
         if disk.spare.capacity() > BUFFER_KEPT {

@@ -15,6 +15,7 @@ use trilith::{Contents, Error, ErrorKind, Object, Result};
 
 use super::append::{AppendFile, FileWriter, Start};
 use super::failure::failure;
+use super::kill_point::{self, Point};
 use super::read::FileReader;
 use super::{lock, names};
 use crate::sys;
@@ -95,7 +96,9 @@ impl Directory {
             let _ = fs::remove_file(&new);
             return Err(failure(doing, &error));
         }
+        kill_point::reach(Point::Prepare);
         fs::rename(&new, self.root.join(names::META)).map_err(|error| failure(doing, &error))?;
+        kill_point::reach(Point::Commit);
         // From here on either blob may be found after a crash.
         sys::sync_dir(&self.root)
             .map_err(|error| failure(doing, &error).into_kind(ErrorKind::Unknown))
@@ -118,6 +121,9 @@ impl Directory {
         let mut options = File::options();
         let opened = options.read(true).write(true).create_new(true).open(&path);
         let file = opened.map_err(fail)?;
+        if matches!(object, Object::Segment(_)) {
+            kill_point::reach(Point::Rotation);
+        }
         Ok(self.writer(file, object, &path, 0, syncs))
     }
 

@@ -7,7 +7,7 @@ use crate::sys;
 const MIB: u64 = 1 << 20;
 /// Segments grow ahead in steps that double between these. In space set aside a sync has no file size
 /// to commit to the journal, which takes a third off it.
-const STEP_MIN: u64 = 4 * MIB;
+const STEP_MIN: u64 = MIB;
 const STEP_MAX: u64 = 64 * MIB;
 /// Elsewhere write-back starts each time so much has been written: the final sync is then no burst that
 /// the log's syncs have to wait behind.

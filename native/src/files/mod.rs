@@ -10,6 +10,7 @@ mod directory;
 mod failure;
 mod group_sync;
 mod growth;
+mod kill_point;
 mod lock;
 mod names;
 mod read;

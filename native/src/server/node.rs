@@ -7,6 +7,10 @@ use super::backend::{Backend, Figure, Stats};
 use super::config::{AppendFsync, Config};
 use crate::{FileStorage, NativeRuntime};
 
+/// Segments of the log follow the memory budget between these.
+const SEGMENT_BYTES_MIN: u64 = 1 << 20;
+const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+
 /// A node's store. Cloning shares it.
 #[derive(Clone)]
 pub struct Node {
@@ -26,6 +30,8 @@ impl Node {
                 AppendFsync::No => Sync::No,
             },
             memory_bytes: usize::try_from(config.memory).unwrap_or(usize::MAX),
+            // What a restart replays is up to a segment more than was in memory.
+            segment_bytes: (config.memory / 8).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
             ..Options::default()
         };
         let storage = FileStorage::new(&config.data);

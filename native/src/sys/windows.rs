@@ -60,3 +60,8 @@ pub(crate) fn sync_dir(_path: &Path) -> io::Result<()> {
 pub(crate) fn room(_path: &Path) -> io::Result<Option<u64>> {
     Ok(None)
 }
+
+/// Ends this process at once.
+pub(crate) fn kill_this_process() -> ! {
+    std::process::abort()
+}

@@ -108,8 +108,9 @@ pub fn sstable(data: &[u8]) -> bool {
     let (key, file) = data.split_at(usize::from(key_bytes % 16).min(data.len()));
     trilith::lsm::sstable::fuzz::small_parts(file);
     trilith::lsm::sstable::fuzz::block(file, key);
-    block_on(trilith::lsm::sstable::fuzz::table(
+    block_on(trilith::lsm::sstable::fuzz::table_of(
         SliceReader::new(file),
+        ID,
         key,
     ))
     .is_ok()

@@ -1,4 +1,5 @@
-//! What a settled append costs beside the bare system calls: `settle_cost [DIRECTORY]`.
+//! What a settled append costs beside the bare system calls: `cargo bench -p trilith-server --bench
+//! settle_cost -- [DIRECTORY]`.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,11 @@ const WRITES: u32 = 300_000;
 const SYNCS: u32 = 1500;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let directory = match std::env::args_os().nth(1) {
+    // Cargo adds options of its own.
+    let given = std::env::args_os()
+        .skip(1)
+        .find(|argument| !argument.to_string_lossy().starts_with("--"));
+    let directory = match given {
         Some(directory) => PathBuf::from(directory),
         None => std::env::temp_dir(),
     };
