@@ -96,7 +96,8 @@ type SnapshotOf<W> =
 pub struct Run<W: World> {
     world: W,
     sync: Sync,
-    db: StoreOf<W>,
+    /// `None` between two processes.
+    db: Option<StoreOf<W>>,
     oracle: Oracle,
     snapshots: Vec<(SnapshotOf<W>, Oracle, (u64, u64))>,
     met: Met,
@@ -109,7 +110,7 @@ pub async fn run<W: World>(world: W, sync: Sync, steps: &[Step]) -> Met {
     let mut run = Run {
         world,
         sync,
-        db,
+        db: Some(db),
         oracle,
         snapshots: Vec::new(),
         met: Met::default(),
@@ -119,7 +120,7 @@ pub async fn run<W: World>(world: W, sync: Sync, steps: &[Step]) -> Met {
     }
     run.check_all("at the end").await;
     run.snapshots.clear();
-    run.db.close().await.unwrap();
+    run.db().close().await.unwrap();
     run.count();
     run.met
 }
@@ -142,13 +143,17 @@ impl<W: World> Run<W> {
             Step::ReadSnapshot { which, range } => self.read_snapshot(*which, range.clone()).await,
             Step::DropSnapshot(which) => self.drop_snapshot(*which),
             Step::Pass(ms) => self.world.pass(Duration::from_millis(*ms)).await,
-            Step::Flush => self.db.flush().await.unwrap(),
-            Step::Compact => self.db.compact().await.unwrap(),
-            Step::Sync => self.db.sync().await.unwrap(),
+            Step::Flush => self.db().flush().await.unwrap(),
+            Step::Compact => self.db().compact().await.unwrap(),
+            Step::Sync => self.db().sync().await.unwrap(),
             Step::Checkpoint => self.checkpoint().await,
             Step::Reopen { close } => self.reopen(*close).await,
             Step::Verify => self.verify().await,
         }
+    }
+
+    fn db(&self) -> &StoreOf<W> {
+        self.db.as_ref().unwrap()
     }
 
     fn now(&self) -> u64 {
@@ -160,7 +165,7 @@ impl<W: World> Run<W> {
         match write {
             Write::Put { at, len, seed } => {
                 self.met.large_values += u64::from(*len >= 700);
-                self.db.put(&key(*at), &value(*len, *seed)).await.unwrap();
+                self.db().put(&key(*at), &value(*len, *seed)).await.unwrap();
             }
             Write::PutFor {
                 at,
@@ -169,16 +174,16 @@ impl<W: World> Run<W> {
                 ttl_ms,
             } => {
                 let ttl = Duration::from_millis(*ttl_ms);
-                self.db
+                self.db()
                     .put_for(&key(*at), &value(*len, *seed), ttl)
                     .await
                     .unwrap();
             }
-            Write::Delete { at } => self.db.delete(&key(*at)).await.unwrap(),
+            Write::Delete { at } => self.db().delete(&key(*at)).await.unwrap(),
             Write::DeleteRange { start, end } => {
                 self.met.range_deletes += 1;
                 let end = end.map(key);
-                self.db
+                self.db()
                     .delete_range(&key(*start), end.as_deref())
                     .await
                     .unwrap();
@@ -188,7 +193,7 @@ impl<W: World> Run<W> {
                 writes
                     .iter()
                     .for_each(|write| write.add_to(&mut batch, before));
-                self.db.write(batch).await.unwrap();
+                self.db().write(batch).await.unwrap();
             }
         }
         let after = self.now();
@@ -215,7 +220,7 @@ impl<W: World> Run<W> {
             .collect();
         let mut waiting: Vec<_> = pairs
             .iter()
-            .map(|(key, value)| Some(Box::pin(self.db.put(key, value))))
+            .map(|(key, value)| Some(Box::pin(self.db().put(key, value))))
             .collect();
         std::future::poll_fn(|context| {
             for slot in &mut waiting {
@@ -252,13 +257,13 @@ impl<W: World> Run<W> {
         let wanted = value(len, 77);
         let key = key(at);
         {
-            let mut put = pin!(self.db.put(&key, &wanted));
+            let mut put = pin!(self.db().put(&key, &wanted));
             let _ = put.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         }
-        self.db.put(b"~behind", b"").await.unwrap();
+        self.db().put(b"~behind", b"").await.unwrap();
         let now = self.now();
         self.oracle.put(b"~behind", b"", None);
-        let found = self.db.get(&key).await.unwrap();
+        let found = self.db().get(&key).await.unwrap();
         if found.as_deref() == Some(&wanted[..]) {
             self.oracle.put(&key, &wanted, None);
             self.met.dropped_writes += 1;
@@ -269,17 +274,17 @@ impl<W: World> Run<W> {
 
     async fn get(&self, key: &[u8]) {
         let before = self.now();
-        let found = self.db.get(key).await.unwrap();
+        let found = self.db().get(key).await.unwrap();
         self.oracle
             .check_get(key, found.as_deref(), (before, self.now()));
         let before = self.now();
         let mut out = b"before".to_vec();
-        if let Some(there) = self.db.get_now(key, &mut out).unwrap() {
+        if let Some(there) = self.db().get_now(key, &mut out).unwrap() {
             let found = there.then(|| out.strip_prefix(b"before").unwrap());
             self.oracle.check_get(key, found, (before, self.now()));
         }
         let before = self.now();
-        let explained = self.db.explain(key).await.unwrap();
+        let explained = self.db().explain(key).await.unwrap();
         let found = explained.found.then_some(explained.value_bytes);
         self.oracle.check_len(key, found, (before, self.now()));
     }
@@ -287,7 +292,7 @@ impl<W: World> Run<W> {
     async fn get_all(&self) {
         for at in 0..steps::KEYS {
             let (key, before) = (key(at), self.now());
-            let found = self.db.get(&key).await.unwrap();
+            let found = self.db().get(&key).await.unwrap();
             self.oracle
                 .check_get(&key, found.as_deref(), (before, self.now()));
         }
@@ -297,7 +302,7 @@ impl<W: World> Run<W> {
     async fn scan(&mut self, range: Range, writes: &[Write]) {
         let oracle = self.oracle.clone();
         let before = self.now();
-        let mut scan = self.db.scan(range.clone()).unwrap();
+        let mut scan = self.db().scan(range.clone()).unwrap();
         let clock = (before, self.now());
         let mut found = Vec::new();
         let mut writes = writes.iter();
@@ -316,7 +321,7 @@ impl<W: World> Run<W> {
     fn snapshot(&mut self) {
         if self.snapshots.len() < 3 {
             let before = self.now();
-            let snapshot = self.db.snapshot();
+            let snapshot = self.db().snapshot();
             self.snapshots
                 .push((snapshot, self.oracle.clone(), (before, self.now())));
         }
@@ -351,12 +356,12 @@ impl<W: World> Run<W> {
     async fn checkpoint(&mut self) {
         self.met.checkpoints += 1;
         let (place, home) = self.world.place();
-        self.db.checkpoint(place).await.unwrap();
+        self.db().checkpoint(place).await.unwrap();
         let copy = open::<W>(home, self.world.runtime(), self.sync).await;
         check_store(&copy, &self.oracle, &self.world.runtime(), "in the copy").await;
         // A copy is a store of its own.
         copy.put(b"only in the copy", b"v").await.unwrap();
-        assert_eq!(self.db.get(b"only in the copy").await.unwrap(), None);
+        assert_eq!(self.db().get(b"only in the copy").await.unwrap(), None);
         copy.close().await.unwrap();
     }
 
@@ -364,30 +369,31 @@ impl<W: World> Run<W> {
         self.met.reopenings += 1;
         self.snapshots.clear();
         if close {
-            self.db.close().await.unwrap();
+            self.db().close().await.unwrap();
         }
         self.count();
+        self.db = None;
         self.world.next_process();
-        self.db = open::<W>(self.world.storage(), self.world.runtime(), self.sync).await;
+        self.db = Some(open::<W>(self.world.storage(), self.world.runtime(), self.sync).await);
         assert!(
-            self.db.stats().cuts.is_empty(),
+            self.db().stats().cuts.is_empty(),
             "{:?}",
-            self.db.stats().cuts
+            self.db().stats().cuts
         );
         self.check_all("after reopening").await;
     }
 
     async fn verify(&self) {
-        let verified = self.db.verify().await.unwrap();
+        let verified = self.db().verify().await.unwrap();
         assert!(verified.is_sound(), "{:?}", verified.problems);
     }
 
     async fn check_all(&self, when: &str) {
-        check_store(&self.db, &self.oracle, &self.world.runtime(), when).await;
+        check_store(self.db(), &self.oracle, &self.world.runtime(), when).await;
     }
 
     fn count(&mut self) {
-        let stats = self.db.stats();
+        let stats = self.db().stats();
         self.met.flushes += stats.flushes;
         self.met.compactions += stats.compactions;
         self.met.moves += stats.moves;
