@@ -62,7 +62,7 @@ pub fn key(at: u16) -> Vec<u8> {
 /// A value; every other one can be compressed.
 pub fn value(len: u16, seed: u64) -> Vec<u8> {
     let mut random = Random::new(seed);
-    let letters = if seed % 2 == 0 { 4 } else { 256 };
+    let letters = if seed.is_multiple_of(2) { 4 } else { 256 };
     (0..len).map(|_| random.below(letters) as u8).collect()
 }
 
