@@ -34,16 +34,30 @@ impl AtRest {
 
     /// As small as a store can be that has every kind of file.
     fn small() -> Self {
-        let value = |n: u8, len: usize| -> Vec<u8> { (0..len).map(|i| n.wrapping_mul(i as u8 | 1)).collect() };
+        let value = |n: u8, len: usize| -> Vec<u8> {
+            (0..len).map(|i| n.wrapping_mul(i as u8 | 1)).collect()
+        };
         use support::workload::{Change, key};
         let mut acts = vec![
-            Act::Write(vec![Change::Put(key(1), value(1, 40)), Change::Put(key(2), value(2, 600))]),
-            Act::Write(vec![Change::Put(key(3), value(3, 30)), Change::Put(key(9), value(9, 20))]),
+            Act::Write(vec![
+                Change::Put(key(1), value(1, 40)),
+                Change::Put(key(2), value(2, 600)),
+            ]),
+            Act::Write(vec![
+                Change::Put(key(3), value(3, 30)),
+                Change::Put(key(9), value(9, 20)),
+            ]),
             Act::Flush,
-            Act::Write(vec![Change::Put(key(3), value(4, 25)), Change::Put(key(6), value(6, 30))]),
+            Act::Write(vec![
+                Change::Put(key(3), value(4, 25)),
+                Change::Put(key(6), value(6, 30)),
+            ]),
             Act::Flush,
             // The first two are merged; this one stays in level 0.
-            Act::Write(vec![Change::DeleteRange(key(3), key(5)), Change::Delete(key(9))]),
+            Act::Write(vec![
+                Change::DeleteRange(key(3), key(5)),
+                Change::Delete(key(9)),
+            ]),
             Act::Write(vec![Change::Put(key(7), value(7, 700))]),
             Act::Flush,
         ];
@@ -57,16 +71,32 @@ impl AtRest {
         let progress = Progress::default();
         runtime.block_on(async {
             // The store is dropped where its last act ends: closing would leave no tail.
-            let db = work(&storage, &runtime, Sync::Always, &acts, Duration::ZERO, &progress).await.unwrap();
+            let db = work(
+                &storage,
+                &runtime,
+                Sync::Always,
+                &acts,
+                Duration::ZERO,
+                &progress,
+            )
+            .await
+            .unwrap();
             drop(db);
         });
         runtime.kill_all();
-        Self { storage: storage.restart(CrashMode::ProcessKilled), states: states(&acts) }
+        Self {
+            storage: storage.restart(CrashMode::ProcessKilled),
+            states: states(&acts),
+        }
     }
 
     fn places(&self) -> Vec<(Place, u64)> {
         let meta = self.storage.meta().unwrap().len() as u64;
-        let objects = self.storage.objects().into_iter().map(|(object, len)| (Place::In(object), len));
+        let objects = self
+            .storage
+            .objects()
+            .into_iter()
+            .map(|(object, len)| (Place::In(object), len));
         [(Place::Meta, meta)].into_iter().chain(objects).collect()
     }
 
@@ -85,7 +115,13 @@ impl AtRest {
         outcome
     }
 
-    async fn read_all(&self, storage: &FaultyStorage, runtime: &TestRuntime, flips: usize, compact: bool) -> Outcome {
+    async fn read_all(
+        &self,
+        storage: &FaultyStorage,
+        runtime: &TestRuntime,
+        flips: usize,
+        compact: bool,
+    ) -> Outcome {
         let db = match open(storage, runtime, Sync::Always).await {
             Ok(db) => db,
             Err(error) => return Outcome::Reported(vec![error]),
@@ -97,14 +133,23 @@ impl AtRest {
         let cuts = db.stats().cuts.len();
         let all = self.states.len() - 1;
         // A cut takes what was written last, as no later record vouches for it: one record a flip at most.
-        let candidates = if cuts > 0 { all.saturating_sub(flips)..=all } else { all..=all };
+        let candidates = if cuts > 0 {
+            all.saturating_sub(flips)..=all
+        } else {
+            all..=all
+        };
         let right = |key: &[u8], value: Option<&[u8]>| {
-            candidates.clone().any(|writes| self.states[writes].get(key).map(Vec::as_slice) == value)
+            candidates
+                .clone()
+                .any(|writes| self.states[writes].get(key).map(Vec::as_slice) == value)
         };
         for at in 0..70 {
             let key = support::workload::key(at);
             match db.get(&key).await {
-                Ok(value) => assert!(right(&key, value.as_deref()), "get of {at} is wrong: {value:?}"),
+                Ok(value) => assert!(
+                    right(&key, value.as_deref()),
+                    "get of {at} is wrong: {value:?}"
+                ),
                 Err(error) => errors.push(error),
             }
         }
@@ -115,8 +160,17 @@ impl AtRest {
             return Outcome::Reported(errors);
         }
         let found = contents(&db).await.unwrap();
-        assert!(candidates.clone().any(|writes| self.states[writes] == found), "a walk is wrong");
-        if cuts > 0 { Outcome::Cut } else { Outcome::Harmless }
+        assert!(
+            candidates
+                .clone()
+                .any(|writes| self.states[writes] == found),
+            "a walk is wrong"
+        );
+        if cuts > 0 {
+            Outcome::Cut
+        } else {
+            Outcome::Harmless
+        }
     }
 
     async fn scan(
@@ -127,7 +181,10 @@ impl AtRest {
     ) -> Result<()> {
         let mut scan = db.scan(range)?;
         while let Some((key, value)) = scan.next().await? {
-            assert!(right(key, Some(value)), "a walk gives {key:?} a wrong value");
+            assert!(
+                right(key, Some(value)),
+                "a walk gives {key:?} a wrong value"
+            );
         }
         Ok(())
     }
@@ -137,7 +194,10 @@ impl AtRest {
         for error in errors {
             // A newer format is what a flipped version looks like.
             assert!(
-                matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Missing | ErrorKind::Newer),
+                matches!(
+                    error.kind(),
+                    ErrorKind::Corrupt | ErrorKind::Missing | ErrorKind::Newer
+                ),
                 "{error} for {flips:?}"
             );
         }
@@ -190,8 +250,14 @@ fn a_flip_of_any_bit_is_reported_or_harmless() {
     let harmless: u32 = tally.values().map(|tally| tally[0]).sum();
     let reported: u32 = tally.values().map(|tally| tally[2]).sum();
     assert!(harmless * 20 < reported, "{tally:?}");
-    assert!(tally.len() >= 6, "meta, a segment, tables and files of values: {tally:?}");
-    assert!(tally.values().map(|tally| tally[1]).sum::<u32>() > 0, "{tally:?}");
+    assert!(
+        tally.len() >= 6,
+        "meta, a segment, tables and files of values: {tally:?}"
+    );
+    assert!(
+        tally.values().map(|tally| tally[1]).sum::<u32>() > 0,
+        "{tally:?}"
+    );
 }
 
 #[test]

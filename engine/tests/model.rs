@@ -15,7 +15,12 @@ use trilith::storage::faulty::{CrashMode, Plan};
 /// Runs `cases` cases in worlds made by `world` and gives what they met.
 fn check(cases: u32, sync: Sync, world: impl Fn(u64) -> Simulated) -> Met {
     let met = RefCell::new(Met::default());
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 400, ..Config::default() };
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 400,
+        ..Config::default()
+    };
     let mut runner = TestRunner::new(config);
     let result = runner.run(&(any::<u64>(), steps(150)), |(seed, steps)| {
         let world = world(seed);
@@ -34,10 +39,22 @@ fn check(cases: u32, sync: Sync, world: impl Fn(u64) -> Simulated) -> Met {
 #[test]
 fn a_store_in_memory_is_a_map() {
     let met = check(300, Sync::Always, Simulated::new);
-    assert!(met.flushes > 1000 && met.compactions > 300 && met.moves > 0, "{met:?}");
-    assert!(met.evicted > 1000 && met.cold_reads > 1000 && met.large_values > 100, "{met:?}");
-    assert!(met.reopenings > 50 && met.checkpoints > 20 && met.snapshot_reads > 50, "{met:?}");
-    assert!(met.range_deletes > 100 && met.expired > 100 && met.dropped_writes > 5, "{met:?}");
+    assert!(
+        met.flushes > 1000 && met.compactions > 300 && met.moves > 0,
+        "{met:?}"
+    );
+    assert!(
+        met.evicted > 1000 && met.cold_reads > 1000 && met.large_values > 100,
+        "{met:?}"
+    );
+    assert!(
+        met.reopenings > 50 && met.checkpoints > 20 && met.snapshot_reads > 50,
+        "{met:?}"
+    );
+    assert!(
+        met.range_deletes > 100 && met.expired > 100 && met.dropped_writes > 5,
+        "{met:?}"
+    );
 }
 
 #[test]

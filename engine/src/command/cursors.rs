@@ -19,7 +19,7 @@ const GENERATIONS: u32 = 1 << 24;
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Cursors {
-    places: Vec<(u32, Bytes)>,
+    places: Vec<(u32, Option<Bytes>)>,
     next: usize,
     generation: u32,
 }
@@ -32,7 +32,7 @@ impl Cursors {
         let at = self.next % PLACES;
         self.next = at + 1;
         // A place that was never filled answers nothing, which means the start of the arc.
-        let entry = (self.generation, key.unwrap_or_default());
+        let entry = (self.generation, key);
         match self.places.get_mut(at) {
             Some(place) => *place = entry,
             None => self.places.push(entry),
@@ -47,8 +47,8 @@ impl Cursors {
         let place = self.places.get(cursor as usize % (1 << 16));
         let key = place
             .filter(|(held, _)| *held == generation)
-            .map(|(_, key)| key.clone());
-        (arc, key.filter(|key| !key.is_empty()))
+            .and_then(|(_, key)| key.clone());
+        (arc, key)
     }
 }
 
@@ -66,6 +66,13 @@ mod tests {
         assert_eq!(cursors.recall(one), (3, Some(Bytes::from_static(b"k"))));
         assert_eq!(cursors.recall(two), (255, None));
         assert!(one < 1 << 53, "a number that JavaScript can hold");
+    }
+
+    #[test]
+    fn the_empty_key_is_a_key_to_go_on_behind() {
+        let mut cursors = Cursors::default();
+        let cursor = cursors.remember(3, Some(Bytes::new()));
+        assert_eq!(cursors.recall(cursor), (3, Some(Bytes::new())));
     }
 
     #[test]

@@ -8,10 +8,12 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::cursors::Cursors;
-use super::keyspace::{PREFIX_BYTES, arcs, deadlines_of, keys_of, place, split_deadline};
+use super::keyspace::{
+    DEADLINE_PREFIX_BYTES, PREFIX_BYTES, arcs, deadlines_of, keys_of, place, split_deadline,
+};
 use super::machine::{Commands, command_payload, expire_payload};
 use super::{Command, Encoder, Reply, ScanArgs, State, Value, apply, pattern};
-use crate::db::{Db, Options, Range, Scan, Stats, Submitted};
+use crate::db::{Db, NEEDS_NO_LOOK_BYTES, Needs, Options, Range, Scan, Stats, Submitted};
 use crate::slot::{ARCS, arc_of, position_of, slot_of};
 use crate::{Error, ErrorKind, Result, Runtime, Storage, Work};
 
@@ -153,10 +155,39 @@ impl<S: Storage, R: Runtime> Store<S, R> {
 
     async fn submit(&self, command: &Command) -> Result<Submitted<S, R, Commands>> {
         let payload = command_payload(command);
+        if payload.len() >= NEEDS_NO_LOOK_BYTES {
+            self.check_needs(command)?;
+        }
         self.warm(command).await?;
         let db = &self.inner.db;
         db.admit(payload.len()).await?;
         db.submit(payload, db.runtime().seed())
+    }
+
+    /// Refuses what would not fit into memory when it is applied.
+    fn check_needs(&self, command: &Command) -> Result<()> {
+        let db = &self.inner.db;
+        let mut needs = Needs::default();
+        let mut values = match command {
+            Command::MSet(pairs) => Some(pairs.iter().skip(1).step_by(2)),
+            _ => None,
+        };
+        for key in command.keys() {
+            let inline = values
+                .as_mut()
+                .and_then(Iterator::next)
+                .map_or(db.large_value_bytes(), |value| {
+                    value.len().min(db.large_value_bytes())
+                });
+            let place = DEADLINE_PREFIX_BYTES + key.len();
+            // The record itself; where there is a deadline, the old one's tombstone and the new one.
+            match command {
+                Command::Del(_) => needs.add(place),
+                _ => needs.add(place + inline),
+            }
+            needs.add(place);
+        }
+        db.check_needs(&needs)
     }
 
     /// Brings what apply will read into memory, so that it does not hold everybody up.
@@ -369,7 +400,15 @@ impl<S: Storage, R: Runtime> Store<S, R> {
         }
         commands.begin_sweep();
         for arc in arcs() {
-            while self.expire_in(arc, now_ms).await? == EXPIRE_AT_ONCE {}
+            let mut found = Ok(EXPIRE_AT_ONCE);
+            while let Ok(EXPIRE_AT_ONCE) = found {
+                found = self.expire_in(arc, now_ms).await;
+            }
+            if found.is_err() {
+                // What was not reached is due all the same.
+                commands.note_deadline(0);
+            }
+            found?;
         }
         Ok(())
     }
@@ -398,7 +437,11 @@ impl<S: Storage, R: Runtime> Store<S, R> {
                     .map(|(deadline_ms, key)| (*deadline_ms, &key[..])),
             );
             db.admit(payload.len()).await?;
-            db.submit(payload, 0)?.reply().await?;
+            if db.submit(payload, 0)?.reply().await? == Reply::Int(0) {
+                // By the log's clock their time has not come: later, rather than again and again.
+                db.machine().note_deadline(now_ms);
+                return Ok(0);
+            }
         }
         Ok(expired.len())
     }

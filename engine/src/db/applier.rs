@@ -54,22 +54,27 @@ impl<S: Storage> Applier<S> {
         core: &Core<S, R, M>,
         entry: &Entry,
     ) -> Result<Option<M::Reply>> {
+        let mut summary = None;
         let reply = if entry.payload.first() == Some(&BATCH_TAG) {
             self.apply_ops(core, &entry.payload)?;
             None
         } else {
             let mut changes = Changes::new(core, entry.time_ms, self.seq);
             let reply = core.machine.apply(entry, &mut changes).await?;
-            let (batch, summary) = changes.into_parts();
+            let (batch, changed) = changes.into_parts();
             if !batch.is_empty() {
                 self.apply_ops(core, &batch.into_payload()?)?;
             }
-            core.machine.applied(summary);
+            summary = Some(changed);
             Some(reply)
         };
         self.index = entry.index;
         self.time_ms = entry.time_ms;
         core.visible.store(self.seq, Release);
+        if let Some(summary) = summary {
+            // Last: who looks through the store after hearing of this finds it there.
+            core.machine.applied(summary);
+        }
         Ok(reply)
     }
 
@@ -164,8 +169,8 @@ impl<S: Storage> Applier<S> {
             end: end.map(Into::into),
             seq: self.seq,
         };
+        self.active.push_range_delete(range.clone());
         core.unflushed_ranges.add(&range);
-        self.active.push_range_delete(range);
     }
 
     /// Freezes the memtable when it is full.

@@ -3,11 +3,15 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
+use hashbrown::HashMap;
 
 use super::batch::Batch;
 use super::core::Core;
 use super::machine::Machine;
 use crate::{Result, Runtime, Storage};
+
+/// From so many writes on they are looked up in a map.
+const MANY: usize = 32;
 
 /// The state as of the entry before, with the entry's own writes over it.
 pub struct Changes<'a, S: Storage, R: Runtime, M: Machine> {
@@ -15,8 +19,10 @@ pub struct Changes<'a, S: Storage, R: Runtime, M: Machine> {
     now_ms: u64,
     seq: u64,
     batch: Batch,
-    /// The last write to each key; few, so a list is faster than a map.
+    /// Every write, in order. Mostly few, and then a list is faster than a map.
     written: Vec<(Bytes, Option<(Bytes, u64)>)>,
+    /// Where the last write to each key is in `written`, once they are many.
+    places: HashMap<Bytes, usize, foldhash::fast::FixedState>,
     /// Everything in a range is gone, as far as this entry is concerned.
     cleared: Vec<(Bytes, Option<Bytes>)>,
     summary: M::Summary,
@@ -30,6 +36,7 @@ impl<'a, S: Storage, R: Runtime, M: Machine> Changes<'a, S, R, M> {
             seq,
             batch: Batch::new(),
             written: Vec::new(),
+            places: HashMap::default(),
             cleared: Vec::new(),
             summary: M::Summary::default(),
         }
@@ -62,12 +69,12 @@ impl<'a, S: Storage, R: Runtime, M: Machine> Changes<'a, S, R, M> {
 
     /// What this entry has already done to `key`, if anything.
     fn written(&self, key: &[u8]) -> Option<Option<(Bytes, u64)>> {
-        if let Some((_, value)) = self
-            .written
-            .iter()
-            .rev()
-            .find(|(written, _)| written == key)
-        {
+        let last = if self.places.is_empty() {
+            self.written.iter().rev().find(|(other, _)| other == key)
+        } else {
+            self.places.get(key).map(|&place| &self.written[place])
+        };
+        if let Some((_, value)) = last {
             return Some(value.clone());
         }
         let cleared = |(start, end): &(Bytes, Option<Bytes>)| {
@@ -80,14 +87,28 @@ impl<'a, S: Storage, R: Runtime, M: Machine> Changes<'a, S, R, M> {
     pub fn put(&mut self, key: &[u8], value: &[u8], deadline_ms: u64) {
         self.batch.put_until(key, value, deadline_ms);
         let written = (Bytes::copy_from_slice(value), deadline_ms);
-        self.written
-            .push((Bytes::copy_from_slice(key), Some(written)));
+        self.note(key, Some(written));
+    }
+
+    fn note(&mut self, key: &[u8], value: Option<(Bytes, u64)>) {
+        self.written.push((Bytes::copy_from_slice(key), value));
+        if self.written.len() < MANY {
+            return;
+        }
+        let known = if self.places.is_empty() {
+            0
+        } else {
+            self.written.len() - 1
+        };
+        for (place, (key, _)) in self.written.iter().enumerate().skip(known) {
+            self.places.insert(key.clone(), place);
+        }
     }
 
     /// Removes `key`.
     pub fn delete(&mut self, key: &[u8]) {
         self.batch.delete(key);
-        self.written.push((Bytes::copy_from_slice(key), None));
+        self.note(key, None);
     }
 
     /// Removes every key from `start` on and before `end`.
@@ -95,6 +116,8 @@ impl<'a, S: Storage, R: Runtime, M: Machine> Changes<'a, S, R, M> {
         self.batch.delete_range(start, end);
         let covers = |key: &Bytes| key >= start && end.is_none_or(|end| &key[..] < end);
         self.written.retain(|(key, _)| !covers(key));
+        // The places have moved; the next write notes them anew.
+        self.places.clear();
         self.cleared.push((
             Bytes::copy_from_slice(start),
             end.map(Bytes::copy_from_slice),

@@ -192,7 +192,11 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 self.repair(&error, epoch);
                 // Nothing of it has reached the storage.
                 let is_full = error.kind() == ErrorKind::Full;
-                return Err(if is_full { error } else { error.into_kind(ErrorKind::ReadOnly) });
+                return Err(if is_full {
+                    error
+                } else {
+                    error.into_kind(ErrorKind::ReadOnly)
+                });
             }
         };
         self.pending_bytes.fetch_add(bytes, Relaxed);
@@ -266,8 +270,13 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 return Ok(());
             }
             settled?;
-            if to == Durability::Synced && current {
-                commit.log.note_synced(ticket.position);
+            if to == Durability::Synced {
+                // What is synced has settled, whoever it was that asked: a checkpoint's copy ends where
+                // the log has settled and must not end before its watermark.
+                commit.settled = commit.settled.max(ticket.position);
+                if current {
+                    commit.log.note_synced(ticket.position);
+                }
             }
             return Ok(());
         }
@@ -320,9 +329,9 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 if self.is_applied(ticket) || self.applier.lock().is_some() {
                     return Some(Ok(()));
                 }
-                self.health
-                    .failure()
-                    .map(|error| Err(error.into_kind(ErrorKind::Unknown)))
+                // Closing does not keep what has settled from being applied.
+                let failed = self.health.check_alive().err()?;
+                Some(Err(failed.into_kind(ErrorKind::Unknown)))
             })
             .await
     }
@@ -340,8 +349,15 @@ impl<S: Storage, R: Runtime, M: Machine> Turn<'_, S, R, M> {
     async fn apply_settled(&mut self) -> Result<()> {
         loop {
             self.core.health.check_alive()?;
-            self.pending = self.core.commit.lock().next_settled();
+            let settled = {
+                let mut commit = self.core.commit.lock();
+                self.pending = commit.next_settled();
+                commit.settled
+            };
             let (Some(pending), Some(applier)) = (&self.pending, &mut self.applier) else {
+                // What lies between the last entry and here is a header: who waits for this position
+                // would otherwise take turn after turn at nothing.
+                self.core.applied.fetch_max(settled, Release);
                 return Ok(());
             };
             let reply = applier

@@ -163,10 +163,13 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         let settled = self
             .settle(Ticket { position, epoch }, Durability::Synced)
             .await;
-        if let Err(error) = &settled {
-            self.repair(error, epoch);
+        let Err(error) = settled else { return Ok(()) };
+        self.repair(&error, epoch);
+        if self.flush_without_log.load(SeqCst) {
+            // The repair waits for this very flush; failing it would fail the repair.
+            return Ok(());
         }
-        settled
+        Err(error)
     }
 
     /// Commits the manifest, then lets readers see the table in place of the memtable.
@@ -219,14 +222,14 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             self.memory.sweep(ranges.newest(), |key, seq| {
                 ranges.covering_seq(key, SEQ_MAX) > seq
             });
-            let view = self.view();
-            let rest = view.memtables().map(|memtable| memtable.range_deletes());
-            self.unflushed_ranges.take_out(ranges.newest(), rest);
+            self.unflushed_ranges.forget_upto(ranges.newest());
         }
     }
 
     /// The first segment that holds anything behind `position`.
     fn log_start_after(&self, position: u64) -> u64 {
+        // Also while a failed log is repaired: until the last memtable is in tables, what the younger ones
+        // hold and was acknowledged is in these segments only.
         let commit = self.commit.lock();
         let holding = commit
             .segments

@@ -47,6 +47,7 @@ pub use snapshot::Snapshot;
 pub use stats::{LevelStats, Stats};
 pub use verify::Verified;
 
+pub(crate) use self::admit::{NEEDS_NO_LOOK_BYTES, Needs};
 use self::core::Core;
 use self::read::Known;
 use crate::record::hash_key;
@@ -343,7 +344,7 @@ impl<S: Storage, R: Runtime, M: Machine> Db<S, R, M> {
     /// As [`Db::put`], before anything is written.
     pub fn submit(&self, payload: Bytes, seed: u64) -> Result<Submitted<S, R, M>> {
         let core = Arc::clone(self.core());
-        core.check_size(payload.len(), 0)?;
+        core.check_size(payload.len(), &Needs::default())?;
         let reply = commit::ReplySlot::<M>::default();
         let ticket = core.append(payload, seed, Some(Arc::clone(&reply)))?;
         Ok(Submitted {
@@ -359,6 +360,17 @@ impl<S: Storage, R: Runtime, M: Machine> Db<S, R, M> {
     /// `Full`, `ReadOnly` and `Closed` if no write is taken at present.
     pub async fn admit(&self, bytes: usize) -> Result<()> {
         self.core().admit(bytes).await
+    }
+
+    /// Fails if an entry that writes this could never be applied. For machines whose entries write more
+    /// records than a few: call it before [`Db::submit`].
+    pub(crate) fn check_needs(&self, needs: &Needs) -> Result<()> {
+        self.core().check_size(0, needs)
+    }
+
+    /// Values from this length on are kept apart from the keys.
+    pub(crate) fn large_value_bytes(&self) -> usize {
+        self.core().options.large_value_bytes
     }
 
     /// The machine.
@@ -398,7 +410,7 @@ impl<S: Storage, R: Runtime, M: Machine> Submitted<S, R, M> {
 
 impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     async fn submit_batch(&self, payload: Bytes, user_bytes: usize) -> Result<()> {
-        self.check_size(payload.len(), 0)?;
+        self.check_size(payload.len(), &self.needs_of(&payload)?)?;
         self.admit(payload.len()).await?;
         self.counters
             .user_bytes

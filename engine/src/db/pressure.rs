@@ -14,6 +14,9 @@ const RATE_LEAST: f64 = 1.0 * 1048576.0;
 /// Waits shorter than this are saved up: a timer costs more than they give.
 const SLEEP_LEAST: Duration = Duration::from_millis(1);
 
+/// The most that one write is held up for, and the most that others may have before it.
+const SLEEP_MOST_NS: u64 = 1_000_000_000;
+
 /// What is behind.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Behind {
@@ -25,6 +28,8 @@ pub(crate) struct Behind {
     pub l0_tables: usize,
     /// Bytes that compaction has to move before the tree has its shape.
     pub debt_bytes: u64,
+    /// Readers hold so much memory that the active memtable cannot be filled.
+    pub pinned: bool,
 }
 
 /// The limits behind which writers are slowed, and stopped.
@@ -54,6 +59,9 @@ impl Behind {
     pub(crate) fn pressure(&self, limits: &Limits) -> f64 {
         let between =
             |value: f64, slow: f64, stop: f64| ((value - slow) / (stop - slow)).clamp(0.0, 1.0);
+        if self.pinned {
+            return 1.0;
+        }
         let memtables = self.frozen as f64 + self.active;
         let stop = limits.frozen_stop as f64 + 1.0;
         between(memtables, stop - 1.0, stop)
@@ -121,12 +129,14 @@ impl Pressure {
     /// How long a writer of `bytes` has to wait at `now`, given the rate.
     pub(crate) fn delay(&self, now: Duration, bytes: usize, rate: f64) -> Option<Duration> {
         let now_ns = now.as_nanos() as u64;
-        let cost_ns = (bytes as f64 / rate * 1e9) as u64;
+        // What was admitted at a low rate must not hold up those who come after it has risen again.
+        let cost_ns = ((bytes as f64 / rate * 1e9) as u64).min(SLEEP_MOST_NS);
+        let now_at_most = |paid: u64| paid.clamp(now_ns, now_ns + SLEEP_MOST_NS);
         let before = self
             .paid_until_ns
-            .fetch_update(Relaxed, Relaxed, |paid| Some(paid.max(now_ns) + cost_ns))
+            .fetch_update(Relaxed, Relaxed, |paid| Some(now_at_most(paid) + cost_ns))
             .unwrap_or_else(|paid| paid);
-        let wait = Duration::from_nanos((before.max(now_ns) + cost_ns).saturating_sub(now_ns));
+        let wait = Duration::from_nanos((now_at_most(before) + cost_ns).saturating_sub(now_ns));
         (wait >= SLEEP_LEAST).then_some(wait)
     }
 }

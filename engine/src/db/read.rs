@@ -191,11 +191,13 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         let read_seq = self.visible.load(Acquire);
         let ranges = self.unflushed_ranges.any();
         let view = self.view();
+        // Unlike a table, a memtable may hold a part of an entry that is still being applied.
+        let ranges_upto = seq_max.min(read_seq);
         let mut hidden_below = 0;
         for memtable in view.memtables().filter(|_| memtables || ranges) {
             if ranges {
-                hidden_below =
-                    hidden_below.max(memtable.range_deletes().covering_seq(key, seq_max));
+                let covering = memtable.range_deletes().covering_seq(key, ranges_upto);
+                hidden_below = hidden_below.max(covering);
             }
             if !memtables {
                 continue;

@@ -14,8 +14,7 @@ use super::machine::{Entry, Machine};
 use super::options::Options;
 use super::view::{IdMap, View};
 use crate::log::{
-    Beginning, Expected, Log, LogKind, Replayed, SegmentEnd, SegmentReader,
-    is_unbegun,
+    Beginning, Expected, Log, LogKind, Replayed, SegmentEnd, SegmentReader, is_unbegun,
 };
 use crate::lsm::cache::BlockCache;
 use crate::lsm::manifest::Manifest;
@@ -76,7 +75,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         storage: S,
         runtime: R,
         machine: M,
-        options: Options,
+        mut options: Options,
         manifest: Manifest,
         segments: &[u64],
     ) -> Result<Arc<Self>> {
@@ -84,6 +83,8 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         let memory = Memory::new(budget.table_bytes, budget.arena_bytes, |start, bytes| {
             runtime.advise_huge(start, bytes);
         })?;
+        // A value that lies with its key has to fit where records lie.
+        options.large_value_bytes = options.large_value_bytes.min(memory.chunk_bytes() / 2);
         let chunks = memory.chunk_set();
         let active = Arc::new(Memtable::new(1, Arc::clone(chunks.chunks())));
         let mut applier = Applier::new(Arc::clone(&active), chunks);
@@ -313,7 +314,9 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         self.flush_all_for(segment).await?;
         let log = self.begin_log(segment, position, base_time_ms).await?;
         let left = std::mem::take(&mut self.commit.lock().segments);
-        let left = left.into_iter().map(|(segment, _)| Object::Segment(segment));
+        let left = left
+            .into_iter()
+            .map(|(segment, _)| Object::Segment(segment));
         self.remove(left.collect()).await?;
         Ok(log)
     }

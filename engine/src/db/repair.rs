@@ -39,8 +39,14 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             }
             commit.repairing = true;
             self.health.refuse_writes(error.clone());
-            let cut_back = error.kind() == ErrorKind::Full && !commit.rotating;
-            (commit.end_epoch(), cut_back)
+            let (rotating, start) = (commit.rotating, commit.log.start());
+            let orphans = commit.end_epoch();
+            // What did not settle may lie in the segment before, which has been synced meanwhile.
+            let within = orphans.first().is_none_or(|first| first.position > start);
+            let cut_back = error.kind() == ErrorKind::Full && !rotating && within;
+            // A flush that waits for the log learns from this that it need not.
+            self.flush_without_log.store(!cut_back, SeqCst);
+            (orphans, cut_back)
         };
         tracing::warn!(%error, "the log failed; writes are refused while it is repaired");
         let error = error.clone();
@@ -48,7 +54,6 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             let repaired = if cut_back {
                 this.cut_back(&error, orphans).await
             } else {
-                this.flush_without_log.store(true, SeqCst);
                 let begun = this.begin_anew(&error, orphans).await;
                 this.flush_without_log.store(false, SeqCst);
                 begun
@@ -132,7 +137,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         let (start, base_time_ms) = {
             let commit = self.commit.lock();
             let first = orphans.first();
-            (commit.log.end(), first.map_or(commit.last_time_ms, |first| first.entry.time_ms))
+            (
+                commit.log.end(),
+                first.map_or(commit.last_time_ms, |first| first.entry.time_ms),
+            )
         };
         let log = self.begin_log(segment, start, base_time_ms).await?;
         let continued = self.continue_in(log, std::mem::take(orphans));
@@ -150,7 +158,11 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     }
 
     async fn settle_anew(&self, ticket: Ticket) -> Result<()> {
-        let settled = self.commit.lock().log.settle(ticket.position, Durability::Synced);
+        let settled = self
+            .commit
+            .lock()
+            .log
+            .settle(ticket.position, Durability::Synced);
         settled.await?;
         self.commit.lock().log.note_synced(ticket.position);
         Ok(())

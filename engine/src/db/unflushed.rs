@@ -64,20 +64,15 @@ impl UnflushedRanges {
         self.newest.store(range.seq, Ordering::Release);
     }
 
-    /// Takes out what a flush has brought into a table, up to `flushed_upto`; `rest` is what the memtables
-    /// still hold. What it hides must have left the hash table.
-    pub(crate) fn take_out(
-        &self,
-        flushed_upto: u64,
-        rest: impl IntoIterator<Item = Arc<RangeDeletes>>,
-    ) {
+    /// Forgets those that a flush has written to a table, and all before them: memtables are flushed in
+    /// order. What is left is taken from this list alone, under its lock: one that is being added at this
+    /// moment may be in no memtable yet.
+    pub(crate) fn forget_upto(&self, flushed_upto: u64) {
         let mut ranges = self.ranges.write();
         let mut kept = RangeDeletes::default();
-        for rest in rest {
-            for range in rest.clip(&[], None) {
-                if range.seq > flushed_upto {
-                    kept.add(&range.start, range.end.as_deref(), range.seq);
-                }
+        for range in ranges.clip(&[], None) {
+            if range.seq > flushed_upto {
+                kept.add(&range.start, range.end.as_deref(), range.seq);
             }
         }
         self.generation.fetch_add(1, Ordering::Release);

@@ -15,6 +15,9 @@ use crate::{ErrorKind, MaybeSend, Object, Result, Runtime, Storage, Work};
 /// How much can be lost with the power under [`Sync::EverySecond`].
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
+/// How long to wait before trying again to begin a segment.
+const ROTATE_AGAIN: Duration = Duration::from_secs(1);
+
 impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     /// The task that syncs the log each second.
     pub(crate) async fn sync_forever(self: Arc<Self>) {
@@ -72,7 +75,15 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
 
     async fn rotate_now(&self, epoch: u64) -> Result<()> {
         let segment = self.new_id();
-        let writer = self.storage.create(Object::Segment(segment)).await?;
+        let writer = match self.storage.create(Object::Segment(segment)).await {
+            Ok(writer) => writer,
+            Err(error) => {
+                // The present segment is sound and grows on until this succeeds.
+                tracing::warn!(%error, "no new segment of the log could be created");
+                self.nap(ROTATE_AGAIN).await;
+                return Ok(());
+            }
+        };
         let Some((last, old_synced)) = self.change_segment(segment, writer, epoch)? else {
             // A repair has begun a segment of its own meanwhile.
             return self.storage.remove(vec![Object::Segment(segment)]).await;
@@ -85,6 +96,9 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 return Ok(());
             }
             commit.log.note_synced(last);
+            // Whether or not their submitters have noticed yet: a repair of the new segment must not take
+            // back what lies in the old one.
+            commit.settled = commit.settled.max(last);
             commit.previous = None;
             commit.log.write_header()?;
             commit.log.settle(

@@ -6,6 +6,7 @@
 //!
 //! This module encodes, appends and replays. When to settle, rotate and heal is the store's business.
 
+mod behind;
 #[doc(hidden)]
 pub mod fuzz;
 mod record;
@@ -73,7 +74,8 @@ impl<W: Writer> Log<W> {
         }
     }
 
-    /// Begins a segment in a fresh object. Records that are appended are held back until
+    /// Begins a segment in a fresh object. Nothing reaches it before [`Self::write_header`]: where a header
+    /// is found, the segment before must be whole. Records that are appended are held back until
     /// [`Self::release`]: first the header must be synced, so that a missing header means that nothing
     /// was promised, and first the segment before must be synced, so that only the last has a tail.
     pub(crate) fn begin(writer: W, beginning: Beginning) -> Result<Self> {
@@ -120,6 +122,10 @@ impl<W: Writer> Log<W> {
 
     /// Hands the records that were held back to the writer.
     pub(crate) fn release(&mut self) -> Result<()> {
+        if !self.held {
+            // The buffer then is the last record's, which the writer has.
+            return Ok(());
+        }
         self.held = false;
         let held = std::mem::take(&mut self.buffer);
         if !held.is_empty() {

@@ -182,12 +182,43 @@ fn decode_body(body: &[u8], base_time_ms: u64) -> Result<(LogRecord<'_>, u64), D
     Ok((record, watermark))
 }
 
+/// What the bytes at some place claim to be, if they may be a record: nothing is checked yet.
+pub(super) struct Claimed {
+    pub crc: u32,
+    pub synced_upto: u64,
+    pub bytes: usize,
+}
+
+/// Reads what a record at the front of `bytes` would say of itself.
+pub(super) fn peek(bytes: &[u8], frame: Frame) -> Option<Claimed> {
+    let (prefix, rest) = bytes.split_first_chunk::<PREFIX_BYTES>()?;
+    let crc = u32::from_le_bytes([prefix[0], prefix[1], prefix[2], prefix[3]]);
+    let len = u32::from_le_bytes([prefix[4], prefix[5], prefix[6], prefix[7]]) as usize;
+    let body = rest.get(..len)?;
+    let (_, watermark) = decode_body(body, frame.base_time_ms).ok()?;
+    // A record without a watermark promises nothing.
+    let behind = watermark.checked_sub(1)?;
+    Some(Claimed {
+        crc,
+        synced_upto: frame.position.checked_sub(behind)?,
+        bytes: PREFIX_BYTES + len,
+    })
+}
+
 pub(super) fn checksum(len_and_body: &[u8], position: u64) -> u32 {
-    // The position goes in as the initial value: a stale or misplaced record never checks out.
-    let place = (position as u32) ^ (position >> 32) as u32;
-    let mut hasher = crc32fast::Hasher::new_with_initial(place);
+    let mut hasher = crc32fast::Hasher::new_with_initial(place_of(position));
     hasher.update(len_and_body);
     hasher.finalize()
+}
+
+/// What the checksum of a record that stands there begins with.
+pub(super) fn checksum_start(frame: Frame) -> u32 {
+    place_of(frame.position)
+}
+
+/// The position goes in as the initial value: a stale or misplaced record never checks out.
+fn place_of(position: u64) -> u32 {
+    (position as u32) ^ (position >> 32) as u32
 }
 
 #[cfg(test)]

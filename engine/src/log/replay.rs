@@ -8,6 +8,7 @@
 use bytes::{Buf, Bytes};
 
 use super::LogKind;
+use super::behind::Behind;
 use super::record::{Damage, Frame, PREFIX_BYTES, decode};
 use super::segment::{HEADER_BYTES, SegmentHeader};
 use crate::{Error, ErrorKind, Object, Reader, Result};
@@ -203,12 +204,8 @@ impl<R: Reader> SegmentReader<R> {
     }
 
     fn frame(&self) -> Frame {
-        self.frame_at(self.offset)
-    }
-
-    fn frame_at(&self, offset: u64) -> Frame {
         Frame {
-            position: self.header.start + offset,
+            position: self.header.start + self.offset,
             base_time_ms: self.header.base_time_ms,
         }
     }
@@ -237,7 +234,7 @@ impl<R: Reader> SegmentReader<R> {
             Damage::UnknownKind(_) => "a record of an unknown kind",
         };
         let promised = position < self.synced_upto
-            || (!blank && (!self.expected.last || position < self.watermark_behind().await?));
+            || (!blank && (!self.expected.last || self.is_promised_behind().await?));
         if promised {
             return Err(self.corrupt(self.offset, format!("{why}, and it had been synced")));
         }
@@ -256,22 +253,13 @@ impl<R: Reader> SegmentReader<R> {
         Ok(())
     }
 
-    /// The highest watermark in any sound record behind the damage.
-    async fn watermark_behind(&self) -> Result<u64> {
+    /// Whether a sound record behind the damage says that what is damaged had been synced.
+    async fn is_promised_behind(&self) -> Result<bool> {
         let available = self.reader.len().saturating_sub(self.offset);
-        let rest = self.reader.read_at(self.offset, available as u32).await?;
-        let mut watermark = 0;
-        let mut at = 1;
-        while at < rest.len() {
-            match decode(&rest[at..], self.frame_at(self.offset + at as u64)) {
-                Ok(decoded) => {
-                    watermark = watermark.max(decoded.synced_upto);
-                    at += decoded.bytes;
-                }
-                Err(_) => at += 1,
-            }
-        }
-        Ok(watermark)
+        let len = u32::try_from(available).unwrap_or(u32::MAX);
+        let rest = self.reader.read_at(self.offset, len).await?;
+        let frame = self.frame();
+        Ok(Behind::new(&rest, frame).any_promises(frame.position))
     }
 
     async fn is_blank_from(&self, from: u64) -> Result<bool> {

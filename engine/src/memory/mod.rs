@@ -236,6 +236,11 @@ impl Memory {
         }
     }
 
+    /// The longest record that there is room for, header included.
+    pub fn chunk_bytes(&self) -> usize {
+        self.arena.chunk_words() * 8
+    }
+
     /// All slots of the table. Writes stop being taken when 85 of 100 are dirty.
     pub fn slots(&self) -> usize {
         self.table.slots()

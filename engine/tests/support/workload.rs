@@ -126,7 +126,9 @@ pub fn acts(seed: u64, rounds: usize) -> Vec<Act> {
         for n in 0..24 {
             let changes = if n % 8 == 5 { 4 } else { 1 };
             let n = round * 24 + n;
-            acts.push(Act::Write((0..changes).map(|_| change(&mut random, n)).collect()));
+            acts.push(Act::Write(
+                (0..changes).map(|_| change(&mut random, n)).collect(),
+            ));
         }
         acts.extend(match round % 5 {
             0 => vec![Act::Flush],
@@ -187,7 +189,10 @@ pub async fn work(
             Act::Compact => db.compact().await?,
             Act::Checkpoint => {
                 let copy = FaultyStorage::new();
-                progress.copies.borrow_mut().push((copy.clone(), progress.submitted.get()));
+                progress
+                    .copies
+                    .borrow_mut()
+                    .push((copy.clone(), progress.submitted.get()));
                 db.checkpoint(copy).await?;
             }
             Act::Read => _ = contents(&db).await?,
@@ -219,7 +224,11 @@ pub async fn contents(db: &Store) -> Result<State> {
     let state: State = forward.into_iter().collect();
     for at in 0..70 {
         let key = key(at);
-        assert_eq!(db.get(&key).await?.as_deref(), state.get(&key).map(Vec::as_slice), "get of {at}");
+        assert_eq!(
+            db.get(&key).await?.as_deref(),
+            state.get(&key).map(Vec::as_slice),
+            "get of {at}"
+        );
     }
     Ok(state)
 }

@@ -14,9 +14,9 @@ use std::time::Duration;
 use trilith::{Batch, Db, Options, Range, Runtime, Snapshot, Storage, Sync};
 
 pub use oracle::Oracle;
-pub use steps::{Step, Write, key, value};
 #[allow(unused_imports, reason = "not every test draws steps")]
 pub use steps::steps;
+pub use steps::{Step, Write, key, value};
 
 /// Where a store lives. One world has one store, opened and closed many times.
 pub trait World {
@@ -89,13 +89,15 @@ impl Met {
 }
 
 type StoreOf<W> = Db<<W as World>::Storage, <W as World>::Runtime>;
-type SnapshotOf<W> = Snapshot<<W as World>::Storage, <W as World>::Runtime, trilith::db::BatchesOnly>;
+type SnapshotOf<W> =
+    Snapshot<<W as World>::Storage, <W as World>::Runtime, trilith::db::BatchesOnly>;
 
 /// One run.
 pub struct Run<W: World> {
     world: W,
     sync: Sync,
-    db: StoreOf<W>,
+    /// `None` between two processes.
+    db: Option<StoreOf<W>>,
     oracle: Oracle,
     snapshots: Vec<(SnapshotOf<W>, Oracle, (u64, u64))>,
     met: Met,
@@ -105,13 +107,20 @@ pub struct Run<W: World> {
 pub async fn run<W: World>(world: W, sync: Sync, steps: &[Step]) -> Met {
     let db = open::<W>(world.storage(), world.runtime(), sync).await;
     let oracle = Oracle::default();
-    let mut run = Run { world, sync, db, oracle, snapshots: Vec::new(), met: Met::default() };
+    let mut run = Run {
+        world,
+        sync,
+        db: Some(db),
+        oracle,
+        snapshots: Vec::new(),
+        met: Met::default(),
+    };
     for (at, step) in steps.iter().enumerate() {
         run.step(at, step).await;
     }
     run.check_all("at the end").await;
     run.snapshots.clear();
-    run.db.close().await.unwrap();
+    run.db().close().await.unwrap();
     run.count();
     run.met
 }
@@ -134,13 +143,17 @@ impl<W: World> Run<W> {
             Step::ReadSnapshot { which, range } => self.read_snapshot(*which, range.clone()).await,
             Step::DropSnapshot(which) => self.drop_snapshot(*which),
             Step::Pass(ms) => self.world.pass(Duration::from_millis(*ms)).await,
-            Step::Flush => self.db.flush().await.unwrap(),
-            Step::Compact => self.db.compact().await.unwrap(),
-            Step::Sync => self.db.sync().await.unwrap(),
+            Step::Flush => self.db().flush().await.unwrap(),
+            Step::Compact => self.db().compact().await.unwrap(),
+            Step::Sync => self.db().sync().await.unwrap(),
             Step::Checkpoint => self.checkpoint().await,
             Step::Reopen { close } => self.reopen(*close).await,
             Step::Verify => self.verify().await,
         }
+    }
+
+    fn db(&self) -> &StoreOf<W> {
+        self.db.as_ref().unwrap()
     }
 
     fn now(&self) -> u64 {
@@ -152,22 +165,35 @@ impl<W: World> Run<W> {
         match write {
             Write::Put { at, len, seed } => {
                 self.met.large_values += u64::from(*len >= 700);
-                self.db.put(&key(*at), &value(*len, *seed)).await.unwrap();
+                self.db().put(&key(*at), &value(*len, *seed)).await.unwrap();
             }
-            Write::PutFor { at, len, seed, ttl_ms } => {
+            Write::PutFor {
+                at,
+                len,
+                seed,
+                ttl_ms,
+            } => {
                 let ttl = Duration::from_millis(*ttl_ms);
-                self.db.put_for(&key(*at), &value(*len, *seed), ttl).await.unwrap();
+                self.db()
+                    .put_for(&key(*at), &value(*len, *seed), ttl)
+                    .await
+                    .unwrap();
             }
-            Write::Delete { at } => self.db.delete(&key(*at)).await.unwrap(),
+            Write::Delete { at } => self.db().delete(&key(*at)).await.unwrap(),
             Write::DeleteRange { start, end } => {
                 self.met.range_deletes += 1;
                 let end = end.map(key);
-                self.db.delete_range(&key(*start), end.as_deref()).await.unwrap();
+                self.db()
+                    .delete_range(&key(*start), end.as_deref())
+                    .await
+                    .unwrap();
             }
             Write::Batch(writes) => {
                 let mut batch = Batch::new();
-                writes.iter().for_each(|write| write.add_to(&mut batch, before));
-                self.db.write(batch).await.unwrap();
+                writes
+                    .iter()
+                    .for_each(|write| write.add_to(&mut batch, before));
+                self.db().write(batch).await.unwrap();
             }
         }
         let after = self.now();
@@ -177,14 +203,25 @@ impl<W: World> Run<W> {
     async fn fill(&mut self, seed: usize, first: u16, count: u16, len: u16) {
         for i in 0..count {
             let at = first.wrapping_add(i.wrapping_mul(37)) % steps::KEYS;
-            self.write(&Write::Put { at, len, seed: (seed as u64) << 16 | u64::from(i) }).await;
+            self.write(&Write::Put {
+                at,
+                len,
+                seed: (seed as u64) << 16 | u64::from(i),
+            })
+            .await;
         }
     }
 
     /// Writers that wait at one time, each of another key.
     async fn together(&mut self, seed: usize, puts: &BTreeMap<u16, u16>) {
-        let pairs: Vec<_> = puts.iter().map(|(&at, &len)| (key(at), value(len, seed as u64))).collect();
-        let mut waiting: Vec<_> = pairs.iter().map(|(key, value)| Some(Box::pin(self.db.put(key, value)))).collect();
+        let pairs: Vec<_> = puts
+            .iter()
+            .map(|(&at, &len)| (key(at), value(len, seed as u64)))
+            .collect();
+        let mut waiting: Vec<_> = pairs
+            .iter()
+            .map(|(key, value)| Some(Box::pin(self.db().put(key, value))))
+            .collect();
         std::future::poll_fn(|context| {
             for slot in &mut waiting {
                 if let Some(put) = slot
@@ -194,13 +231,24 @@ impl<W: World> Run<W> {
                     *slot = None;
                 }
             }
-            if waiting.iter().all(Option::is_none) { Poll::Ready(()) } else { Poll::Pending }
+            if waiting.iter().all(Option::is_none) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         })
         .await;
         drop(waiting);
         let now = self.now();
         for (&at, &len) in puts {
-            self.oracle.write(&Write::Put { at, len, seed: seed as u64 }, (now, now));
+            self.oracle.write(
+                &Write::Put {
+                    at,
+                    len,
+                    seed: seed as u64,
+                },
+                (now, now),
+            );
         }
     }
 
@@ -209,32 +257,34 @@ impl<W: World> Run<W> {
         let wanted = value(len, 77);
         let key = key(at);
         {
-            let mut put = pin!(self.db.put(&key, &wanted));
+            let mut put = pin!(self.db().put(&key, &wanted));
             let _ = put.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         }
-        self.db.put(b"~behind", b"").await.unwrap();
+        self.db().put(b"~behind", b"").await.unwrap();
         let now = self.now();
         self.oracle.put(b"~behind", b"", None);
-        let found = self.db.get(&key).await.unwrap();
+        let found = self.db().get(&key).await.unwrap();
         if found.as_deref() == Some(&wanted[..]) {
             self.oracle.put(&key, &wanted, None);
             self.met.dropped_writes += 1;
         }
-        self.oracle.check_get(&key, found.as_deref(), (now, self.now()));
+        self.oracle
+            .check_get(&key, found.as_deref(), (now, self.now()));
     }
 
     async fn get(&self, key: &[u8]) {
         let before = self.now();
-        let found = self.db.get(key).await.unwrap();
-        self.oracle.check_get(key, found.as_deref(), (before, self.now()));
+        let found = self.db().get(key).await.unwrap();
+        self.oracle
+            .check_get(key, found.as_deref(), (before, self.now()));
         let before = self.now();
         let mut out = b"before".to_vec();
-        if let Some(there) = self.db.get_now(key, &mut out).unwrap() {
+        if let Some(there) = self.db().get_now(key, &mut out).unwrap() {
             let found = there.then(|| out.strip_prefix(b"before").unwrap());
             self.oracle.check_get(key, found, (before, self.now()));
         }
         let before = self.now();
-        let explained = self.db.explain(key).await.unwrap();
+        let explained = self.db().explain(key).await.unwrap();
         let found = explained.found.then_some(explained.value_bytes);
         self.oracle.check_len(key, found, (before, self.now()));
     }
@@ -242,8 +292,9 @@ impl<W: World> Run<W> {
     async fn get_all(&self) {
         for at in 0..steps::KEYS {
             let (key, before) = (key(at), self.now());
-            let found = self.db.get(&key).await.unwrap();
-            self.oracle.check_get(&key, found.as_deref(), (before, self.now()));
+            let found = self.db().get(&key).await.unwrap();
+            self.oracle
+                .check_get(&key, found.as_deref(), (before, self.now()));
         }
     }
 
@@ -251,7 +302,7 @@ impl<W: World> Run<W> {
     async fn scan(&mut self, range: Range, writes: &[Write]) {
         let oracle = self.oracle.clone();
         let before = self.now();
-        let mut scan = self.db.scan(range.clone()).unwrap();
+        let mut scan = self.db().scan(range.clone()).unwrap();
         let clock = (before, self.now());
         let mut found = Vec::new();
         let mut writes = writes.iter();
@@ -270,8 +321,9 @@ impl<W: World> Run<W> {
     fn snapshot(&mut self) {
         if self.snapshots.len() < 3 {
             let before = self.now();
-            let snapshot = self.db.snapshot();
-            self.snapshots.push((snapshot, self.oracle.clone(), (before, self.now())));
+            let snapshot = self.db().snapshot();
+            self.snapshots
+                .push((snapshot, self.oracle.clone(), (before, self.now())));
         }
     }
 
@@ -304,12 +356,12 @@ impl<W: World> Run<W> {
     async fn checkpoint(&mut self) {
         self.met.checkpoints += 1;
         let (place, home) = self.world.place();
-        self.db.checkpoint(place).await.unwrap();
+        self.db().checkpoint(place).await.unwrap();
         let copy = open::<W>(home, self.world.runtime(), self.sync).await;
         check_store(&copy, &self.oracle, &self.world.runtime(), "in the copy").await;
         // A copy is a store of its own.
         copy.put(b"only in the copy", b"v").await.unwrap();
-        assert_eq!(self.db.get(b"only in the copy").await.unwrap(), None);
+        assert_eq!(self.db().get(b"only in the copy").await.unwrap(), None);
         copy.close().await.unwrap();
     }
 
@@ -317,26 +369,31 @@ impl<W: World> Run<W> {
         self.met.reopenings += 1;
         self.snapshots.clear();
         if close {
-            self.db.close().await.unwrap();
+            self.db().close().await.unwrap();
         }
         self.count();
+        self.db = None;
         self.world.next_process();
-        self.db = open::<W>(self.world.storage(), self.world.runtime(), self.sync).await;
-        assert!(self.db.stats().cuts.is_empty(), "{:?}", self.db.stats().cuts);
+        self.db = Some(open::<W>(self.world.storage(), self.world.runtime(), self.sync).await);
+        assert!(
+            self.db().stats().cuts.is_empty(),
+            "{:?}",
+            self.db().stats().cuts
+        );
         self.check_all("after reopening").await;
     }
 
     async fn verify(&self) {
-        let verified = self.db.verify().await.unwrap();
+        let verified = self.db().verify().await.unwrap();
         assert!(verified.is_sound(), "{:?}", verified.problems);
     }
 
     async fn check_all(&self, when: &str) {
-        check_store(&self.db, &self.oracle, &self.world.runtime(), when).await;
+        check_store(self.db(), &self.oracle, &self.world.runtime(), when).await;
     }
 
     fn count(&mut self) {
-        let stats = self.db.stats();
+        let stats = self.db().stats();
         self.met.flushes += stats.flushes;
         self.met.compactions += stats.compactions;
         self.met.moves += stats.moves;
@@ -346,7 +403,12 @@ impl<W: World> Run<W> {
 }
 
 /// Everything, forwards and backwards, and every checksum.
-async fn check_store<S: Storage, R: Runtime>(db: &Db<S, R>, oracle: &Oracle, runtime: &R, when: &str) {
+async fn check_store<S: Storage, R: Runtime>(
+    db: &Db<S, R>,
+    oracle: &Oracle,
+    runtime: &R,
+    when: &str,
+) {
     for range in [Range::all(), Range::all().reversed()] {
         let before = runtime.wall_ms();
         let mut scan = db.scan(range.clone()).unwrap();

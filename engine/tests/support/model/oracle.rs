@@ -43,14 +43,25 @@ pub struct Oracle {
 
 impl Oracle {
     pub fn put(&mut self, key: &[u8], value: &[u8], until: Option<Clock>) {
-        self.slots.insert(key.to_vec(), Slot { value: value.to_vec(), until });
+        self.slots.insert(
+            key.to_vec(),
+            Slot {
+                value: value.to_vec(),
+                until,
+            },
+        );
     }
 
     /// Does what a write does, that was made between the two readings of `clock`.
     pub fn write(&mut self, write: &Write, clock: Clock) {
         match write {
             Write::Put { at, len, seed } => self.put(&key(*at), &value(*len, *seed), None),
-            Write::PutFor { at, len, seed, ttl_ms } => {
+            Write::PutFor {
+                at,
+                len,
+                seed,
+                ttl_ms,
+            } => {
                 let until = (clock.0 + ttl_ms, clock.1 + ttl_ms);
                 self.put(&key(*at), &value(*len, *seed), Some(until));
             }
@@ -59,16 +70,22 @@ impl Oracle {
             }
             Write::DeleteRange { start, end } => {
                 let (start, end) = (key(*start), end.map(key));
-                self.slots.retain(|key, _| *key < start || end.as_ref().is_some_and(|end| key >= end));
+                self.slots
+                    .retain(|key, _| *key < start || end.as_ref().is_some_and(|end| key >= end));
             }
             // A batch has one clock, read before it is made.
-            Write::Batch(writes) => writes.iter().for_each(|write| self.write(write, (clock.0, clock.0))),
+            Write::Batch(writes) => writes
+                .iter()
+                .for_each(|write| self.write(write, (clock.0, clock.0))),
         }
     }
 
     /// How many keys have expired and were not written since.
     pub fn expired(&self, now: u64) -> u64 {
-        self.slots.values().filter(|slot| slot.must((now, now)) == Must::NotBe).count() as u64
+        self.slots
+            .values()
+            .filter(|slot| slot.must((now, now)) == Must::NotBe)
+            .count() as u64
     }
 
     pub fn check_get(&self, key: &[u8], found: Option<&[u8]>, now: Clock) {
@@ -79,7 +96,10 @@ impl Oracle {
             (Must::NotBe | Must::Either, None) => true,
             _ => false,
         };
-        assert!(right, "{key:?}: found {found:?}, should be {must:?} {slot:?} at {now:?}");
+        assert!(
+            right,
+            "{key:?}: found {found:?}, should be {must:?} {slot:?} at {now:?}"
+        );
     }
 
     /// As [`Self::check_get`], where only the length is known.
@@ -109,9 +129,16 @@ impl Oracle {
                     assert_eq!(*value, slot.value, "{range:?}: the value of {key:?}");
                     found.next();
                 }
-                next => assert!(must != Must::Be, "{range:?}: {key:?} is missing, next is {next:?}"),
+                next => assert!(
+                    must != Must::Be,
+                    "{range:?}: {key:?} is missing, next is {next:?}"
+                ),
             }
         }
-        assert_eq!(found.next(), None, "{range:?}: should not be there at {now:?}");
+        assert_eq!(
+            found.next(),
+            None,
+            "{range:?}: should not be there at {now:?}"
+        );
     }
 }

@@ -14,10 +14,24 @@ pub const KEYS: u16 = 300;
 /// A write and what it says.
 #[derive(Clone, Debug)]
 pub enum Write {
-    Put { at: u16, len: u16, seed: u64 },
-    PutFor { at: u16, len: u16, seed: u64, ttl_ms: u64 },
-    Delete { at: u16 },
-    DeleteRange { start: u16, end: Option<u16> },
+    Put {
+        at: u16,
+        len: u16,
+        seed: u64,
+    },
+    PutFor {
+        at: u16,
+        len: u16,
+        seed: u64,
+        ttl_ms: u64,
+    },
+    Delete {
+        at: u16,
+    },
+    DeleteRange {
+        start: u16,
+        end: Option<u16>,
+    },
     Batch(Vec<Write>),
 }
 
@@ -26,23 +40,35 @@ pub enum Write {
 pub enum Step {
     Write(Write),
     /// Many writes in a row, so that memory fills up.
-    Fill { first: u16, count: u16, len: u16 },
+    Fill {
+        first: u16,
+        count: u16,
+        len: u16,
+    },
     /// Writers that wait together: keys and lengths of values.
     Together(BTreeMap<u16, u16>),
     /// A writer that does not wait for its answer.
     Dropped((u16, u16)),
     Get(u16),
     GetAll,
-    Scan { range: Range, writes: Vec<Write> },
+    Scan {
+        range: Range,
+        writes: Vec<Write>,
+    },
     Snapshot,
-    ReadSnapshot { which: usize, range: Range },
+    ReadSnapshot {
+        which: usize,
+        range: Range,
+    },
     DropSnapshot(usize),
     Pass(u64),
     Flush,
     Compact,
     Sync,
     Checkpoint,
-    Reopen { close: bool },
+    Reopen {
+        close: bool,
+    },
     Verify,
 }
 
@@ -71,7 +97,12 @@ impl Write {
     pub fn add_to(&self, batch: &mut Batch, now_ms: u64) {
         match self {
             Self::Put { at, len, seed } => _ = batch.put(&key(*at), &value(*len, *seed)),
-            Self::PutFor { at, len, seed, ttl_ms } => {
+            Self::PutFor {
+                at,
+                len,
+                seed,
+                ttl_ms,
+            } => {
                 batch.put_until(&key(*at), &value(*len, *seed), now_ms + ttl_ms);
             }
             Self::Delete { at } => _ = batch.delete(&key(*at)),
@@ -114,7 +145,8 @@ fn range() -> impl Strategy<Value = Range> {
         (0u16..20).prop_map(|group| Range::prefix(format!("k/{group:02}").as_bytes())),
         Just(Range::prefix(b"\xff")),
     ];
-    (range, any::<bool>()).prop_map(|(range, reverse)| if reverse { range.reversed() } else { range })
+    (range, any::<bool>())
+        .prop_map(|(range, reverse)| if reverse { range.reversed() } else { range })
 }
 
 fn step() -> impl Strategy<Value = Step> {
