@@ -60,8 +60,8 @@ pub struct LevelStats {
 /// A store's numbers at one moment. Counts are since it was opened.
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
-    /// Records in memtables and tables: an upper bound on the number of keys, off by versions and
-    /// tombstones that compaction has not met yet.
+    /// About how many keys there are: records in memtables and tables, less two for each tombstone. Off by
+    /// the versions and tombstones that compaction has not met yet, in either direction.
     pub records_estimate: u64,
     /// The store's write counter.
     pub seq: u64,
