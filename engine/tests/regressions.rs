@@ -1,4 +1,4 @@
-//! Bugs that were found by reading: each test failed once.
+//! Bugs that were found by reading, each with the test that would have shown it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::time::Duration;
