@@ -21,7 +21,7 @@ use crate::lsm::range_deletes::RangeDeletes;
 use crate::lsm::skip::SkipDeleted;
 use crate::lsm::sstable::CursorOptions;
 use crate::record::{Kind, Record};
-use crate::{ErrorKind, Object, Result, Runtime, Storage};
+use crate::{Error, ErrorKind, Object, Result, Runtime, Storage};
 
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -115,6 +115,13 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         }
     }
 
+    /// What keeps flushes or compactions from ever ending, if anything does.
+    fn obstacle(&self) -> Option<Error> {
+        self.health
+            .failure()
+            .or_else(|| self.counters.background_error())
+    }
+
     /// Waits until there is nothing to flush and nothing to compact.
     pub(crate) async fn quiesce(&self) -> Result<()> {
         self.compaction_idle.store(false, SeqCst);
@@ -124,10 +131,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 if self.frozen.lock().is_empty() && self.compaction_idle.load(SeqCst) {
                     return Some(Ok(()));
                 }
-                let error = self
-                    .health
-                    .failure()
-                    .or_else(|| self.counters.background_error())?;
+                let error = self.obstacle()?;
                 Some(Err(error))
             })
             .await
@@ -146,10 +150,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 if self.manual.lock().is_none() {
                     return Some(Ok(()));
                 }
-                let error = self
-                    .health
-                    .failure()
-                    .or_else(|| self.counters.background_error())?;
+                let error = self.obstacle()?;
                 *self.manual.lock() = None;
                 Some(Err(error))
             })

@@ -8,6 +8,7 @@ use super::commit::Ticket;
 use super::core::Core;
 use super::machine::Machine;
 use super::outputs::{KeptDeletes, LargeValues, Outputs};
+use super::stats::FLUSH;
 use crate::lsm::compaction::filter::{Retain, Rules, Verdict};
 use crate::lsm::cursor::{Cursor, Position};
 use crate::lsm::levels::Edit;
@@ -49,10 +50,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 .await;
             let Some(frozen) = next else { return };
             match self.flush(&frozen).await {
-                Ok(()) => self.counters.set_background_error("flush", None),
+                Ok(()) => self.counters.set_background_error(FLUSH, None),
                 Err(error) => {
                     tracing::error!(%error, "a flush failed; trying again");
-                    self.counters.set_background_error("flush", Some(error));
+                    self.counters.set_background_error(FLUSH, Some(error));
                     self.changed.notify();
                     self.nap(RETRY).await;
                 }
@@ -109,7 +110,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 if self.frozen.lock().is_empty() {
                     return Some(Ok(()));
                 }
-                if let Some(error) = self.counters.background_error() {
+                if let Some(error) = self.counters.flush_error() {
                     return Some(Err(error));
                 }
                 self.health.failure().map(Err)

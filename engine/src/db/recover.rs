@@ -284,7 +284,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 if self.frozen.lock().len() < FROZEN_MOST {
                     return Some(Ok(()));
                 }
-                self.counters.background_error().map(Err)
+                self.counters.flush_error().map(Err)
             })
             .await
     }

@@ -9,6 +9,9 @@ use crate::Error;
 use crate::lsm::cache::BlockCacheStats;
 use crate::memory::MemoryStats;
 
+/// The name of the flush in [`Counters::set_background_error`].
+pub(crate) const FLUSH: &str = "flush";
+
 /// Counted since the store was opened.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -38,9 +41,14 @@ impl Counters {
         };
     }
 
-    /// What keeps background work from going on, if anything does.
+    /// What keeps some background work from going on, if anything does.
     pub(crate) fn background_error(&self) -> Option<Error> {
         self.errors.lock().values().next().cloned()
+    }
+
+    /// What keeps the flush from going on, if anything does. A compaction that fails is not in its way.
+    pub(crate) fn flush_error(&self) -> Option<Error> {
+        self.errors.lock().get(FLUSH).cloned()
     }
 
     pub(crate) fn background_errors(&self) -> BTreeMap<&'static str, Error> {

@@ -8,7 +8,8 @@ pub mod command;
 pub mod driver;
 mod gaps;
 pub mod keys;
-pub mod model;
+#[cfg(test)]
+mod model;
 pub mod process;
 pub mod report;
 pub mod target;

@@ -190,7 +190,7 @@ fn no_file_names_a_path_of_one_machine() {
     let line = format!("let path = \"/{}/store\";", "tmp");
     assert_eq!(machine_paths(&[made_up("a.rs", &line)]).len(), 1);
     assert_eq!(
-        machine_paths(&[made_up("a.md", "see engine/src/work/mod.rs")]),
+        machine_paths(&[made_up("a.md", &format!("see engine/src/{}/mod.rs", "tmp"))]),
         []
     );
 }
