@@ -17,6 +17,7 @@ pub mod record;
 pub mod runtime;
 mod signal;
 pub mod sim;
+pub mod ring;
 pub mod slot;
 pub mod storage;
 
