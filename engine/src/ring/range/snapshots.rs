@@ -81,7 +81,9 @@ impl Range {
             .followers
             .values_mut()
             .find_map(|follower| match &mut follower.pace {
-                Pace::Snapshot(outgoing) if outgoing.id == id => Some((follower.member, outgoing)),
+                Pace::Snapshot(outgoing) if outgoing.id == id => {
+                    Some((follower.member, &mut **outgoing))
+                }
                 _ => None,
             })
     }
