@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::entry::Entry;
 use super::ids::{Index, LogId, NodeId, RequestId, Term};
@@ -179,7 +180,7 @@ pub enum Record {
 }
 
 /// What a client hears.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// Done: acknowledged by as many replicas as it takes, and applied.
     Done {
@@ -206,7 +207,7 @@ pub enum Outcome {
 }
 
 /// Why nothing was appended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
     /// Fewer replicas are in reach than have to store it.
     TooFewReplicas,
@@ -217,7 +218,20 @@ pub enum Refusal {
     /// This copy has to be replaced first.
     Void,
     /// The request makes no sense for this range.
-    Invalid(&'static str),
+    Invalid(Invalid),
+}
+
+/// What makes no sense about a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Invalid {
+    /// It asks for more replicas than the range has.
+    TooManyReplicas,
+    /// There must be as many voters as N says.
+    WrongNumberOfVoters,
+    /// A voter has to be a learner first.
+    NotALearner,
+    /// A node is named twice.
+    NamedTwice,
 }
 
 /// What a range asks its driver to do.

@@ -58,7 +58,7 @@ pub enum Body {
     /// A follower's answer to an append.
     Report(Report),
     /// A part of a snapshot.
-    Chunk(Chunk),
+    Chunk(Box<Chunk>),
     /// How far a follower is with a snapshot.
     ChunkStored {
         /// The snapshot.

@@ -10,6 +10,7 @@ pub mod entry;
 mod ids;
 pub mod membership;
 pub mod message;
+pub mod node;
 mod quorum;
 pub mod range;
 pub mod trace;

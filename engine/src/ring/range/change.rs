@@ -1,7 +1,7 @@
 //! Members and quorums change, one change at a time, through a joint configuration (rule 8).
 
 use super::{Mutation, Range, Role};
-use crate::ring::effect::{Change, Outcome, Refusal};
+use crate::ring::effect::{Change, Invalid, Outcome, Refusal};
 use crate::ring::entry::Content;
 use crate::ring::ids::{Index, NodeId, RequestId};
 use crate::ring::membership::{Configuration, Member, Voters};
@@ -75,15 +75,15 @@ impl Range {
         let current = self.log.configuration();
         let invalid = |why| Err(Outcome::Refused(Refusal::Invalid(why)));
         if nodes.len() != usize::from(quorum.replicas()) {
-            return invalid("there must be as many voters as N says");
+            return invalid(Invalid::WrongNumberOfVoters);
         }
         let mut members = Vec::with_capacity(nodes.len());
         for &node in nodes {
             let Some(member) = current.member(node) else {
-                return invalid("a voter has to be a learner first");
+                return invalid(Invalid::NotALearner);
             };
             if members.contains(&member) {
-                return invalid("a node is named twice");
+                return invalid(Invalid::NamedTwice);
             }
             if !current.is_voter(node) && !self.has_caught_up(node) {
                 return Err(Outcome::Refused(Refusal::Changing));

@@ -292,7 +292,7 @@ impl Range {
             } => self.take_ballot(from, asked, pre, granted, flagged),
             Body::Append(append) => self.take_append(from, append),
             Body::Report(report) => self.take_report(from, &report),
-            Body::Chunk(chunk) => self.take_chunk(from, chunk),
+            Body::Chunk(chunk) => self.take_chunk(from, *chunk),
             Body::ChunkStored { id, next } => self.take_chunk_stored(from, id, next),
             Body::Handover => self.take_handover(),
             Body::AskIndex { token, at_least } => self.take_ask_index(from, token, at_least),

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{Mutation, Range, Role};
-use crate::ring::effect::{Effect, Outcome, ReadLevel, Refusal};
+use crate::ring::effect::{Effect, Invalid, Outcome, ReadLevel, Refusal};
 use crate::ring::entry::Content;
 use crate::ring::ids::{Index, RequestId};
 use crate::ring::membership::Member;
@@ -152,8 +152,10 @@ impl Range {
 
     fn read_strongly(&mut self, request: RequestId, at_least: u8) {
         if at_least > self.log.configuration().voters.quorum.replicas() {
-            let why = "more replicas are asked for than there are";
-            return self.reply(request, Outcome::Refused(Refusal::Invalid(why)));
+            return self.reply(
+                request,
+                Outcome::Refused(Refusal::Invalid(Invalid::TooManyReplicas)),
+            );
         }
         if self.is_master() {
             return self.open_read(Asker::Client(request), at_least);

@@ -131,7 +131,7 @@ impl Range {
             bytes: bytes.clone(),
             terms,
         };
-        self.send(member, Body::Chunk(chunk));
+        self.send(member, Body::Chunk(Box::new(chunk)));
     }
 
     pub(super) fn take_chunk_stored(&mut self, from: Member, id: u64, next: u64) {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::office::Office;
 use super::{Mutation, Range, Role};
 use crate::command::Reply;
-use crate::ring::effect::{Outcome, Refusal};
+use crate::ring::effect::{Invalid, Outcome, Refusal};
 use crate::ring::entry::{Content, Entry};
 use crate::ring::ids::{Index, LogId, RequestId};
 use crate::ring::membership::Member;
@@ -73,8 +73,7 @@ impl Range {
         }
         let configuration = self.log.configuration();
         if at_least > configuration.voters.quorum.replicas() {
-            let why = "more replicas are asked for than there are";
-            return Err(Outcome::Refused(Refusal::Invalid(why)));
+            return Err(Outcome::Refused(Refusal::Invalid(Invalid::TooManyReplicas)));
         }
         if !configuration.can_acknowledge(at_least, |member| self.reaches(office, member)) {
             return Err(Outcome::Refused(Refusal::TooFewReplicas));

@@ -1,0 +1,266 @@
+//! A node: all the ranges that one store holds, stepped together.
+//!
+//! The node routes inputs to its ranges, merges what they have for other nodes into one packet each, makes
+//! copies where a master wants one, and forwards clients' requests to whoever is the master. Like a range it
+//! does no I/O: a driver carries effects out.
+
+mod forward;
+mod packet;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::effect::{Effect, Input, Now, Outcome, ReadLevel};
+use super::ids::{Index, NodeId, RangeId, RequestId};
+use super::membership::{Configuration, Member};
+use super::message::{Body, Message};
+use super::range::{Options, Range, Recovered};
+use crate::random::Random;
+
+use forward::Forwards;
+use packet::Packets;
+
+pub use packet::{Forwarded, Packet, Said};
+
+/// What happens to a node.
+#[derive(Clone, Debug)]
+pub enum NodeInput {
+    /// Time has passed.
+    Tick,
+    /// Another node has said something.
+    Packet(Packet),
+    /// Something has happened to a range: its storage has answered, or an operator wants something.
+    Range(RangeId, Input),
+    /// A client wants something written, wherever the master may be.
+    Write {
+        /// The client's request; no other that is open has this number.
+        request: RequestId,
+        /// The range that holds its keys.
+        range: RangeId,
+        /// The command.
+        payload: Bytes,
+        /// Replicas that must store it at least; W in any case.
+        at_least: u8,
+    },
+    /// A client wants to read here, if this node holds the range.
+    Read {
+        /// The client's request.
+        request: RequestId,
+        /// The range that holds its keys.
+        range: RangeId,
+        /// How.
+        level: ReadLevel,
+    },
+}
+
+/// What a node asks its driver to do.
+#[derive(Clone, Debug)]
+pub enum NodeEffect {
+    /// Send this to another node.
+    Packet(Packet),
+    /// Carry this out for a range; the ranges' effects are independent of each other, one range's are in
+    /// order. `Send` does not come here, nor does `Reply`.
+    Range(RangeId, Effect),
+    /// Make room for a copy of a range, which begins empty, before any effect of it.
+    Begin {
+        /// The range.
+        range: RangeId,
+        /// This copy.
+        me: Member,
+    },
+    /// Tell a client.
+    Reply {
+        /// Its request.
+        request: RequestId,
+        /// What it hears.
+        outcome: Outcome,
+    },
+}
+
+/// A node. See the module.
+pub struct Node {
+    id: NodeId,
+    options: Options,
+    random: Random,
+    ranges: BTreeMap<RangeId, Range>,
+    /// Copies that were destroyed here, by the last incarnation: none of them may come back.
+    destroyed: BTreeMap<RangeId, Index>,
+    forwards: Forwards,
+    packets: Packets,
+    /// Ranges that have something to hand out.
+    touched: Vec<RangeId>,
+    effects: Vec<Effect>,
+}
+
+impl Node {
+    /// A node without ranges. `seed` decides everything that it draws.
+    pub fn new(id: NodeId, options: Options, seed: u64) -> Self {
+        Self {
+            id,
+            options,
+            random: Random::new(seed),
+            ranges: BTreeMap::new(),
+            destroyed: BTreeMap::new(),
+            forwards: Forwards::default(),
+            packets: Packets::default(),
+            touched: Vec::new(),
+            effects: Vec::new(),
+        }
+    }
+
+    /// Founds a range, of which this node is a member from the beginning.
+    pub fn found(&mut self, range: RangeId, configuration: Configuration) {
+        let me = Member {
+            node: self.id,
+            incarnation: 0,
+        };
+        let seed = self.random.next();
+        let replica = Range::found(range, me, configuration, self.options.clone(), seed);
+        self.ranges.insert(range, replica);
+    }
+
+    /// Takes a range as the store has found it.
+    pub fn restore(&mut self, recovered: Recovered) {
+        let seed = self.random.next();
+        let range = recovered.range;
+        let replica = Range::restore(recovered, self.options.clone(), seed);
+        self.ranges.insert(range, replica);
+    }
+
+    /// Takes note of a copy that was destroyed here in an earlier life.
+    pub fn remember_destroyed(&mut self, range: RangeId, incarnation: Index) {
+        let last = self.destroyed.entry(range).or_default();
+        *last = incarnation.max(*last);
+    }
+
+    /// Takes one input; its effects come with the next [`flush`](Self::flush), so that many inputs share
+    /// an append and a packet.
+    pub fn step(&mut self, now: Now, input: NodeInput, out: &mut Vec<NodeEffect>) {
+        match input {
+            NodeInput::Tick => self.tick(now, out),
+            NodeInput::Packet(packet) => self.unpack(now, packet, out),
+            NodeInput::Range(range, input) => self.step_range(now, range, input, out),
+            NodeInput::Write {
+                request,
+                range,
+                payload,
+                at_least,
+            } => self.write(now, request, range, payload, at_least, out),
+            NodeInput::Read {
+                request,
+                range,
+                level,
+            } => self.read(now, request, range, level, out),
+        }
+    }
+
+    /// Hands out what the steps since the last flush have gathered.
+    pub fn flush(&mut self, now: Now, out: &mut Vec<NodeEffect>) {
+        self.touched.sort_unstable();
+        self.touched.dedup();
+        for range in std::mem::take(&mut self.touched) {
+            let mut effects = std::mem::take(&mut self.effects);
+            if let Some(replica) = self.ranges.get_mut(&range) {
+                replica.flush(now, &mut effects);
+            }
+            self.sort_out(range, effects, out);
+        }
+        let packets = self.packets.take(self.id);
+        out.extend(packets.map(NodeEffect::Packet));
+    }
+
+    fn tick(&mut self, now: Now, out: &mut Vec<NodeEffect>) {
+        let ranges: Vec<RangeId> = self.ranges.keys().copied().collect();
+        for range in ranges {
+            self.step_range(now, range, Input::Tick, out);
+        }
+        self.forwards.expire(now, out);
+    }
+
+    fn step_range(&mut self, now: Now, range: RangeId, input: Input, out: &mut Vec<NodeEffect>) {
+        let mut effects = std::mem::take(&mut self.effects);
+        if let Some(replica) = self.ranges.get_mut(&range) {
+            replica.step(now, input, &mut effects);
+            self.touched.push(range);
+        }
+        self.sort_out(range, effects, out);
+    }
+
+    /// Packs messages, answers forwarded requests, and leaves the rest to the driver.
+    fn sort_out(&mut self, range: RangeId, mut effects: Vec<Effect>, out: &mut Vec<NodeEffect>) {
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Send(message) => {
+                    self.packets.add(message.to.node, Said::Replica(message));
+                }
+                Effect::Reply { request, outcome } => self.answer(request, outcome, out),
+                Effect::Destroy => {
+                    if let Some(replica) = self.ranges.remove(&range) {
+                        self.remember_destroyed(range, replica.me().incarnation);
+                    }
+                    out.push(NodeEffect::Range(range, Effect::Destroy));
+                }
+                effect => out.push(NodeEffect::Range(range, effect)),
+            }
+        }
+        self.effects = effects;
+    }
+
+    fn unpack(&mut self, now: Now, packet: Packet, out: &mut Vec<NodeEffect>) {
+        if packet.to != self.id {
+            return;
+        }
+        for said in packet.said {
+            match said {
+                Said::Replica(message) => self.hear(now, message, out),
+                Said::Asked(asked) => self.take_forwarded(now, packet.from, asked, out),
+                Said::Answered { request, outcome } => {
+                    self.forwards.answered(request, outcome, out)
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, now: Now, message: Message, out: &mut Vec<NodeEffect>) {
+        if !self.ranges.contains_key(&message.range) {
+            self.begin_copy(&message, out);
+        }
+        self.step_range(now, message.range, Input::Message(message), out);
+    }
+
+    /// A master wants a copy here that is not there yet.
+    fn begin_copy(&mut self, message: &Message, out: &mut Vec<NodeEffect>) {
+        let from_master = matches!(message.body, Body::Append(_) | Body::Chunk(_));
+        let (range, me) = (message.range, message.to);
+        let was_destroyed = self
+            .destroyed
+            .get(&range)
+            .is_some_and(|&last| me.incarnation <= last);
+        // A founding member has its copy from the beginning, or has lost it for good.
+        if !from_master || was_destroyed || me.incarnation == 0 || me.node != self.id {
+            return;
+        }
+        let seed = self.random.next();
+        let replica = Range::empty(range, me, self.options.clone(), seed);
+        self.ranges.insert(range, replica);
+        out.push(NodeEffect::Begin { range, me });
+    }
+
+    // What a driver, a client or an observer may ask.
+
+    /// Its name.
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// A range that it holds.
+    pub fn range(&self, range: RangeId) -> Option<&Range> {
+        self.ranges.get(&range)
+    }
+
+    /// The ranges that it holds, by number.
+    pub fn ranges(&self) -> impl Iterator<Item = &Range> {
+        self.ranges.values()
+    }
+}
