@@ -14,6 +14,7 @@ pub mod lsm;
 pub mod memory;
 pub mod random;
 pub mod record;
+pub mod ring;
 pub mod runtime;
 mod signal;
 pub mod sim;
