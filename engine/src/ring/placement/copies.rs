@@ -10,10 +10,8 @@ pub(super) fn assign(roster: &Roster, old: &[OldRow], copies: usize) -> Vec<Vec<
     draft.shed_by_arc();
     draft.shed_by_member();
     // No path gives more than one copy to each member, so none costs more than this.
-    for limit in 0..=roster.len() as i32 {
-        draft.fill(limit);
-    }
-    debug_assert!(draft.rows.iter().all(|row| row.len() == copies));
+    let is_complete = (0..=roster.len() as i32).any(|limit| draft.fill(limit));
+    debug_assert!(is_complete);
     draft.rows
 }
 
@@ -149,9 +147,9 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Finds a member for each missing copy by paths that cost at most `limit` moves: first for copies
-    /// that a certain zone has to have, then for those that may be anywhere.
-    fn fill(&mut self, limit: i32) {
+    /// Finds members for missing copies by paths that cost at most `limit` moves: first for copies that
+    /// a certain zone has to have, then for those that may be anywhere. Says whether none is missing.
+    fn fill(&mut self, limit: i32) -> bool {
         let mut dead_ends = DeadEnds::default();
         for arc in 0..self.rows.len() {
             for at in 0..self.required_zones.len() {
@@ -164,6 +162,7 @@ impl<'a> Draft<'a> {
             let point = Point::Arc(arc);
             while self.promised(arc) < self.copies && self.give(point, limit, &mut dead_ends) {}
         }
+        self.rows.iter().all(|row| row.len() == self.copies)
     }
 
     /// Gives a copy that `point` lacks to a member, if a path within the limit leads to one.
@@ -179,7 +178,12 @@ impl<'a> Draft<'a> {
         };
         for step in path.windows(2) {
             match *step {
-                [Point::Spot { arc, .. }, Point::Member(member)] => self.add(arc, member),
+                [
+                    Point::Arc(arc) | Point::Spot { arc, .. },
+                    Point::Member(member),
+                ] => {
+                    self.add(arc, member);
+                }
                 [Point::Member(member), Point::Spot { arc, .. }] => self.remove(arc, member),
                 _ => {}
             }
@@ -207,33 +211,44 @@ impl<'a> Draft<'a> {
             .max_by_key(|&member| (self.room(member), self.roster.scatter(arc, member)))
             .map(|member| (arc, member))
     }
+
+    /// The steps from an arc to those members of a zone that have no copy of it.
+    fn steps_into(&self, zone: usize, arc: usize, free_only: bool, out: &mut Vec<Step>) {
+        let mut push = |member: usize| {
+            if self.roster.zones[member] == zone && !self.rows[arc].contains(&member) {
+                let (to, cost) = (Point::Member(member), self.cost(arc, member));
+                out.push(Step { to, cost });
+            }
+        };
+        if free_only {
+            self.old[arc].holders.iter().copied().for_each(&mut push);
+        } else {
+            self.roster.by_zone[zone]
+                .iter()
+                .copied()
+                .for_each(&mut push);
+        }
+    }
 }
 
-/// The ways that a draft leaves open: an arc looks for a zone, a zone for a member, and a member that is
-/// full sends another of its copies back to that one's zone, and the zone to the arc.
+/// The ways that a draft leaves open: an arc looks for a member in a zone that may have more of its copies,
+/// or in the one zone where one is missing; a member that is full sends another of its copies back to
+/// where that one's zone has to find a member for it, or else, if the zone can spare it, the arc.
 impl Ways for Draft<'_> {
-    fn steps(&self, point: Point, out: &mut Vec<Step>) {
+    fn steps(&self, point: Point, free_only: bool, out: &mut Vec<Step>) {
         match point {
             Point::Arc(arc) => {
                 let zones = self.shares.zones.iter().enumerate();
-                let open =
-                    zones.filter(|&(zone, bounds)| self.zone_count(arc, zone) < *bounds.end());
-                out.extend(open.map(|(zone, _)| Step {
-                    to: Point::Spot { arc, zone },
-                    cost: 0,
-                }));
+                zones
+                    .filter(|&(zone, bounds)| self.zone_count(arc, zone) < *bounds.end())
+                    .for_each(|(zone, _)| self.steps_into(zone, arc, free_only, out));
             }
             Point::Spot { arc, zone } => {
                 if self.zone_count(arc, zone) > *self.shares.zones[zone].start() {
                     let to = Point::Arc(arc);
                     out.push(Step { to, cost: 0 });
                 }
-                let members = self.roster.by_zone[zone].iter().copied();
-                let others = members.filter(|member| !self.rows[arc].contains(member));
-                out.extend(others.map(|member| Step {
-                    to: Point::Member(member),
-                    cost: self.cost(arc, member),
-                }));
+                self.steps_into(zone, arc, free_only, out);
             }
             Point::Member(member) => {
                 let zone = self.roster.zones[member];

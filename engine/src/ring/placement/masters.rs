@@ -9,10 +9,8 @@ use super::{OldRow, Roster};
 pub(super) fn assign(roster: &Roster, old: &[OldRow], rows: &[Vec<usize>]) -> Vec<usize> {
     let mut draft = Draft::new(roster, old, rows);
     draft.hand_over();
-    for limit in 1..=roster.len() as i32 {
-        draft.fill(limit);
-    }
-    debug_assert!(draft.masters.iter().all(Option::is_some));
+    let is_complete = (1..=roster.len() as i32).any(|limit| draft.fill(limit));
+    debug_assert!(is_complete);
     let masters = draft.masters.iter().zip(rows);
     masters
         .map(|(master, row)| master.unwrap_or(row[0]))
@@ -105,8 +103,9 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Finds a master for each arc that has none, by paths that change at most `limit` masters.
-    fn fill(&mut self, limit: i32) {
+    /// Finds masters for arcs that have none, by paths that change at most `limit` masters. Says whether
+    /// every arc has one.
+    fn fill(&mut self, limit: i32) -> bool {
         for arc in 0..self.rows.len() {
             if self.masters[arc].is_some() {
                 continue;
@@ -127,6 +126,7 @@ impl<'a> Draft<'a> {
                 }
             }
         }
+        self.masters.iter().all(Option::is_some)
     }
 
     /// The holder of the arc with most room to lead it.
@@ -141,7 +141,7 @@ impl<'a> Draft<'a> {
 /// The ways that a draft leaves open: an arc looks for a master among its holders; a member that leads
 /// its share gives up another arc, or takes over what a raised member has more than its floor.
 impl Ways for Draft<'_> {
-    fn steps(&self, point: Point, out: &mut Vec<Step>) {
+    fn steps(&self, point: Point, free_only: bool, out: &mut Vec<Step>) {
         match point {
             Point::Arc(arc) => {
                 let is_other = |&member: &usize| self.masters[arc] != Some(member);
@@ -164,6 +164,7 @@ impl Ways for Draft<'_> {
             }
             Point::Spot { .. } => {}
         }
+        out.retain(|step| !free_only || step.cost == 0);
     }
 
     fn has_room(&self, point: Point) -> bool {

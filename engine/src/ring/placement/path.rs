@@ -32,8 +32,8 @@ pub(super) struct Step {
 
 /// The ways that the present state of affairs leaves open.
 pub(super) trait Ways {
-    /// Appends every step that is possible from `point`.
-    fn steps(&self, point: Point, out: &mut Vec<Step>);
+    /// Appends the steps that are possible from `point`: all, or those that cost nothing.
+    fn steps(&self, point: Point, free_only: bool, out: &mut Vec<Step>);
 
     /// Whether a path can end here.
     fn has_room(&self, point: Point) -> bool;
@@ -61,10 +61,10 @@ pub(super) fn find(
         if reached[&point].0 < cost {
             continue;
         }
-        ways.steps(point, &mut steps);
+        ways.steps(point, limit == 0, &mut steps);
         for step in steps.drain(..) {
             let (to, total) = (step.to, cost + step.cost);
-            if limit == 0 && (step.cost > 0 || dead_ends.contains(&to)) {
+            if limit == 0 && dead_ends.contains(&to) {
                 continue;
             }
             if let Some(known) = reached.get(&to)

@@ -96,6 +96,7 @@ impl Cluster {
             let made = moves(&self.table, &new).added.len();
             let fewest = fewest_moves(&self.table, &new, &self.members);
             assert_eq!(made, fewest, "copies made, and the fewest");
+            self.assert_few_masters_change(&new);
         }
         self.table = new;
     }
@@ -128,6 +129,24 @@ impl Cluster {
             let leads = masters.get(&member.id).copied().unwrap_or(0) as f64;
             assert!((leads - ideal).abs() < 2.0, "leads {leads}, not {ideal}");
         }
+    }
+
+    /// Masters change where the old one gave its copy up, or where somebody is to lead more than before.
+    fn assert_few_masters_change(&self, new: &Table) {
+        let (before, after) = (masters_of(&self.table), masters_of(new));
+        let led = |id| before.get(id).copied().unwrap_or(0);
+        let more: usize = after
+            .iter()
+            .map(|(id, leads)| leads.saturating_sub(led(id)))
+            .sum();
+        let pairs = self.table.rows().zip(new.rows());
+        let lost = pairs.filter(|(old, new)| !new.contains(&old[0])).count();
+        let changed = moves(&self.table, new).masters.len();
+        let least = more.max(lost);
+        assert!(
+            changed <= least + 4,
+            "{changed} masters change, at least {least} have to"
+        );
     }
 
     /// The copies of an arc per unit of weight, found by halving.
