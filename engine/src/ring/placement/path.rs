@@ -54,10 +54,17 @@ pub(super) fn find(
 ) -> Option<Vec<Point>> {
     let mut reached = Reached::default();
     reached.insert(start, (0, start));
-    // Cheapest first, more or less; a point that turns out cheaper is visited again.
-    let mut queue = VecDeque::from([(start, 0)]);
+    // Cheapest first, then shortest, more or less; a point that turns out cheaper is visited again.
+    let (mut now, mut later) = (VecDeque::from([(start, 0)]), VecDeque::new());
     let mut steps = Vec::new();
-    while let Some((point, cost)) = queue.pop_front() {
+    loop {
+        let Some((point, cost)) = now.pop_front() else {
+            if later.is_empty() {
+                break;
+            }
+            std::mem::swap(&mut now, &mut later);
+            continue;
+        };
         if reached[&point].0 < cost {
             continue;
         }
@@ -76,11 +83,8 @@ pub(super) fn find(
             if total <= limit && ways.has_room(to) {
                 return Some(trace(&reached, to));
             }
-            if step.cost > 0 {
-                queue.push_back((to, total));
-            } else {
-                queue.push_front((to, total));
-            }
+            let queue = if step.cost > 0 { &mut later } else { &mut now };
+            queue.push_back((to, total));
         }
     }
     if limit == 0 {
