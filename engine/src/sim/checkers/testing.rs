@@ -132,8 +132,8 @@ pub(super) struct Shape {
 }
 
 /// Operations of clients that each do one thing after another, each done at one moment between its
-/// call and its return; what is unknown may be done much later or never.
-pub(super) fn draw(shape: Shape, seed: u64) -> History {
+/// call and its return; what is unknown may be done much later or never. And what is left in the end.
+pub(super) fn draw(shape: Shape, seed: u64) -> (History, Model) {
     let mut random = Random::new(seed);
     let mut history = History::new();
     let mut model = Model::default();
@@ -169,7 +169,7 @@ pub(super) fn draw(shape: Shape, seed: u64) -> History {
             }
         }
     }
-    history
+    (history, model)
 }
 
 fn draw_op(shape: Shape, random: &mut Random, unique: u64, model: &Model) -> Op {
