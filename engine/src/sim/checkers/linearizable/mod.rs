@@ -98,10 +98,13 @@ fn check_slot(history: &History, number: u16, ops: &[(OpId, &Operation)], budget
     }
     let mut verdict = Verdict::Linearizable;
     for (keys, ops) in groups.into_values() {
-        let alone = by_key(slot.keys.len(), &keys, &ops);
-        let together = (keys.len() > 1).then_some((keys, ops));
-        for (keys, ops) in alone.into_iter().chain(together) {
-            let problem = Problem::project(&slot.keys, &keys, &ops);
+        let mut parts = Vec::new();
+        if keys.len() > 1 {
+            parts = by_key(slot.keys.len(), &keys, &ops);
+        }
+        parts.push((keys, ops));
+        for (keys, ops) in parts {
+            let problem = Problem::new(&slot.keys, &keys, ops);
             match Search::new(&problem).run(budget) {
                 Found::Order => {}
                 Found::Exhausted => verdict = Verdict::Undecided,
@@ -117,7 +120,7 @@ fn check_slot(history: &History, number: u16, ops: &[(OpId, &Operation)], budget
 
 /// What concerns each key alone.
 fn by_key(count: usize, keys: &[u32], ops: &[Timed]) -> Vec<(Vec<u32>, Vec<Timed>)> {
-    let mut alone = vec![Vec::new(); count];
+    let mut alone: Vec<Vec<Timed>> = (0..count).map(|_| Vec::new()).collect();
     for op in ops {
         for (place, step) in op.steps.iter().enumerate() {
             let of_key = |other: &&steps::Step| other.key == step.key;

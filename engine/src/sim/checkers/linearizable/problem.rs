@@ -8,7 +8,6 @@ use super::cell::{Cell, Sight};
 use super::steps::{Action, KeyFacts, Map, Set, Step};
 
 /// An operation with the window in which it must take effect.
-#[derive(Clone)]
 pub(super) struct Timed {
     pub(super) id: OpId,
     pub(super) steps: Vec<Step>,
@@ -29,8 +28,7 @@ impl Timed {
                 .iter()
                 .any(|earlier| earlier.key == step.key)
         };
-        let sights = self
-            .steps
+        self.steps
             .iter()
             .enumerate()
             .filter_map(move |(place, step)| {
@@ -40,8 +38,7 @@ impl Timed {
                     _ => return None,
                 };
                 (keys[step.key as usize].unique && first(place, step)).then_some(sight)
-            });
-        sights
+            })
     }
 }
 
@@ -62,31 +59,25 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    /// The part of a slot that concerns `keys` (places in the slot) alone.
-    pub(super) fn project(slot: &[KeyFacts<'_>], keys: &[u32], ops: &[Timed]) -> Self {
-        let mut place_of = Map::default();
-        let mut traits = Vec::new();
-        for (place, &key) in keys.iter().enumerate() {
+    /// The operations `ops` on `keys`, given by their places in the slot, and on no others.
+    pub(super) fn new(slot: &[KeyFacts<'_>], keys: &[u32], ops: Vec<Timed>) -> Self {
+        let traits = |&key: &u32| {
             let facts = &slot[key as usize];
-            place_of.insert(key, place as u32);
-            traits.push(KeyTraits {
+            KeyTraits {
                 key: facts.key,
                 unique: facts.unique,
                 conditional: facts.conditional,
-            });
-        }
-        let moved = |step: &Step| {
-            let key = *place_of.get(&step.key)?;
-            Some(Step { key, ..*step })
+            }
         };
-        let ops = ops.iter().filter_map(|op| {
-            let steps: Vec<_> = op.steps.iter().filter_map(moved).collect();
-            (!steps.is_empty()).then(|| Timed { steps, ..*op })
-        });
+        let places = (0..).zip(keys).map(|(place, &key)| (key, place));
+        let places: Map<u32, u32> = places.collect();
         let mut problem = Self {
-            ops: ops.collect(),
-            keys: traits,
+            ops,
+            keys: keys.iter().map(traits).collect(),
         };
+        for step in problem.ops.iter_mut().flat_map(|op| &mut op.steps) {
+            step.key = places[&step.key];
+        }
         problem.narrow_windows();
         problem.drop_the_unseen();
         problem
