@@ -203,7 +203,7 @@ impl<'a> Slot<'a> {
         let mut push = |key: &Key, action| self.push(*key, action, steps);
         match (op, reply) {
             (Op::Get(key), Some(Reply::Value(value))) => {
-                push(key, Expect(Cell::of(value.as_ref())))
+                push(key, Expect(self.cell(*key, value.as_ref())))
             }
             (Op::Set(key, value), None | Some(Reply::Done)) => {
                 push(key, Put(Cell::Register(*value)));
@@ -245,7 +245,7 @@ impl<'a> Slot<'a> {
             }
             (Op::Scan, Some(Reply::Scan(values))) => {
                 for key in self.places.keys() {
-                    push(key, Expect(Cell::of(values.get(key))));
+                    push(key, Expect(self.cell(*key, values.get(key))));
                 }
             }
             (Op::Multi(ops), None) => ops.iter().for_each(|op| self.compile_into(op, None, steps)),
@@ -281,6 +281,19 @@ impl<'a> Slot<'a> {
                 }
             }
         }
+    }
+
+    /// What a key was seen to hold. Most lists are the beginning of the longest, digested already.
+    fn cell(&self, key: Key, value: Option<&Value>) -> Cell {
+        if let Some(Value::List(list)) = value
+            && let Some(&place) = self.places.get(&key)
+            && let facts = &self.keys[place as usize]
+            && let Some(&prefix) = facts.prefixes.get(list.len())
+            && facts.known.starts_with(list)
+        {
+            return prefix;
+        }
+        Cell::of(value)
     }
 
     fn compile_append(&self, key: Key, element: u64, len: Option<u64>, steps: &mut Vec<Step>) {
