@@ -1,6 +1,6 @@
 //! Runs the checker, and says how far it went.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use stateright::{Checker, HasDiscoveries, Model};
@@ -12,13 +12,14 @@ pub struct Report {
     /// The properties that failed, and those that were reached.
     pub failed: BTreeSet<&'static str>,
     pub reached: BTreeSet<&'static str>,
+    /// After how many steps each of them was found.
+    pub steps: BTreeMap<&'static str, usize>,
     pub text: String,
 }
 
 /// Tries every course of events of at most `depth` steps.
 pub fn explore(name: &str, ring: Ring, depth: usize, until: HasDiscoveries) -> Report {
     let start = Instant::now();
-    let mutation = ring.mutation;
     // One thread, so that the search is breadth first and the depth exact. A state at the target depth
     // itself is not looked at, and the start counts as one.
     let checker = ring
@@ -29,32 +30,35 @@ pub fn explore(name: &str, ring: Ring, depth: usize, until: HasDiscoveries) -> R
         .spawn_bfs()
         .join();
     let (mut failed, mut reached) = (BTreeSet::new(), BTreeSet::new());
-    let mut text = String::new();
+    let (mut steps, mut text) = (BTreeMap::new(), String::new());
     for (property, path) in checker.discoveries() {
+        let actions = path.into_actions();
+        steps.insert(property, actions.len());
         if property.starts_with("reached") {
             reached.insert(property);
             continue;
         }
         failed.insert(property);
         text += &format!("\n{name}: not so: {property}\n");
-        for (number, action) in path.into_actions().iter().enumerate() {
+        for (number, action) in actions.iter().enumerate() {
             text += &format!("  {}. {action:?}\n", number + 1);
         }
     }
     let went = checker.max_depth() - 1;
+    let extent = match failed.is_empty() {
+        false => format!("found after {steps:?}"),
+        true if went <= depth => format!("all there are, {went} steps deep"),
+        true => format!("all within {depth} steps"),
+    };
     println!(
-        "{name}: {} states, {}, {:.1} s{}",
+        "{name}: {} states, {extent}, {:.1} s",
         checker.unique_state_count(),
-        match went <= depth {
-            true => format!("all there are, {went} steps deep"),
-            false => format!("all within {depth} steps"),
-        },
         start.elapsed().as_secs_f64(),
-        mutation.map_or(String::new(), |m| format!(", {m:?}: {failed:?}")),
     );
     Report {
         failed,
         reached,
+        steps,
         text,
     }
 }

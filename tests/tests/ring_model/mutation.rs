@@ -28,8 +28,6 @@ pub enum Mutation {
     ActOnCommit,
     /// Rule 9: the vote of a flagged replica counts like any other.
     FlaggedVotes,
-    /// Rule 9: what a flagged replica stores counts.
-    FlaggedCounts,
     /// Rule 9: an answer to an old nonce clears the flag.
     AnyNonce,
     /// Rule 9: a flag is cleared once the log is long enough, whatever is in it.

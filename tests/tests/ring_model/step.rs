@@ -180,7 +180,7 @@ impl Step {
         self.commit_to(id, commit.min(matched));
         self.apply_early(id);
         // Rule 9: what a flagged replica stores does not count, so it does not say.
-        if !self.replica(id).flagged || self.breaks(Mutation::FlaggedCounts) {
+        if !self.replica(id).flagged {
             self.send(Message::Ack {
                 term,
                 from: id,
