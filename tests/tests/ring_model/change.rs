@@ -89,8 +89,8 @@ impl Step {
     }
 
     pub fn on_answer(&mut self, id: Id, term: Term, nonce: u8, last: Index) {
-        let is_fresh = nonce == self.state.replica(id).nonce
-            || self.mutation == Some(Mutation::AnyNonce);
+        let is_fresh =
+            nonce == self.state.replica(id).nonce || self.mutation == Some(Mutation::AnyNonce);
         let clears_at_once = self.mutation == Some(Mutation::ClearByLength);
         if self.admit(id, term) && is_fresh && self.state.replica(id).flagged {
             let replica = self.state.replica_mut(id);
@@ -187,9 +187,8 @@ impl State {
         let mut network = std::mem::take(&mut self.network);
         let needs_old_answers = mutation == Some(Mutation::AnyNonce);
         let is_answer = |message: &Message| matches!(message, Message::Answer { .. });
-        network.retain(|message| {
-            self.has_effect(message) || needs_old_answers && is_answer(message)
-        });
+        network
+            .retain(|message| self.has_effect(message) || needs_old_answers && is_answer(message));
         self.network = network;
     }
 

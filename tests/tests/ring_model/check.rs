@@ -62,3 +62,15 @@ pub fn explore(name: &str, ring: Ring, depth: usize, until: HasDiscoveries) -> R
         text,
     }
 }
+
+/// Deeper than any model here goes.
+pub const ALL: usize = 1000;
+
+/// Every property holds, and what has to be reached is: a model in which nothing happens proves nothing.
+pub fn holds(name: &str, ring: Ring, depth: usize, to_reach: &[&str]) {
+    let report = explore(name, ring, depth, HasDiscoveries::AnyFailures);
+    assert!(report.failed.is_empty(), "{}", report.text);
+    for what in to_reach {
+        assert!(report.reached.contains(what), "{name}: not {what}");
+    }
+}

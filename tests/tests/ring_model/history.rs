@@ -78,7 +78,9 @@ impl History {
 
     fn begin(&mut self, operation: usize) {
         let done = |at: &usize| matches!(self.operations[*at].outcome, Outcome::Done(_));
-        let after = (0..OPERATIONS).filter(done).fold(0, |set, at| set | 1 << at);
+        let after = (0..OPERATIONS)
+            .filter(done)
+            .fold(0, |set, at| set | 1 << at);
         self.operations[operation] = Operation {
             outcome: Outcome::Open,
             after,

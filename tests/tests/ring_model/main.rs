@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod change;
+mod changes;
 mod check;
 mod history;
 mod log;

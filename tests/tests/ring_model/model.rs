@@ -15,7 +15,8 @@ pub const LEADERS_COMPLETE: &str = "the newest leader has all that is committed"
 pub const NOTHING_LOST: &str = "the newest leader has every acknowledged write";
 pub const ON_W_DISKS: &str = "an acknowledged write is on W disks";
 pub const LINEARIZABLE: &str = "reads and writes are linearizable";
-pub const READ_UNDER_SECOND: &str = "reached: a write is acknowledged, and read under the next leader";
+pub const READ_UNDER_SECOND: &str =
+    "reached: a write is acknowledged, and read under the next leader";
 pub const FLAG_CLEARED: &str = "reached: a replica has lost entries, and is trusted again";
 pub const CHANGED: &str = "reached: a change of the configuration is committed";
 
@@ -222,7 +223,9 @@ impl Model for Ring {
                 state.machine_crashes > 0 && state.replicas.iter().all(|r| !r.flagged)
             }));
         } else if !self.bounds.changes {
-            properties.push(Property::always(ON_W_DISKS, |_, state: &State| is_on_w_disks(state)));
+            properties.push(Property::always(ON_W_DISKS, |_, state: &State| {
+                is_on_w_disks(state)
+            }));
         }
         if self.bounds.changes {
             properties.push(Property::sometimes(CHANGED, |_, state: &State| {

@@ -1,10 +1,15 @@
 //! The four rows of the table.
 
+use std::collections::BTreeSet;
+
 use stateright::HasDiscoveries;
 
-use crate::check::explore;
-use crate::log::{Log, Payload::Empty};
-use crate::model::{Bounds, Ring};
+use crate::check::{ALL, explore, holds};
+use crate::log::{Log, Payload::Empty, Term};
+use crate::model::{
+    Bounds, FLAG_CLEARED, LINEARIZABLE, LOGS_MATCH, NOTHING_LOST, ONE_LEADER, READ_UNDER_SECOND,
+    Ring,
+};
 use crate::quorum::{Config, Set};
 use crate::state::{Message, Role, State};
 
@@ -34,23 +39,146 @@ pub fn row(w: u8, r: u8) -> [Config; 2] {
     [Config::row(w, r); 2]
 }
 
+/// What happens besides elections: these many writes, reads, crashes of a process and of a machine.
+const fn bounds(
+    max_term: Term,
+    [writes, reads, process_crashes, machine_crashes]: [u8; 4],
+) -> Bounds {
+    Bounds {
+        max_term,
+        writes,
+        reads,
+        process_crashes,
+        machine_crashes,
+        changes: false,
+        parts: false,
+    }
+}
+
+/// From replicas that have just met: elections alone.
+fn elections(name: &str, w: u8, r: u8) {
+    let ring = Ring {
+        start: State::new(row(w, r)),
+        bounds: bounds(3, [0, 0, 1, 0]),
+        mutation: None,
+    };
+    holds(name, ring, ALL, &[]);
+}
+
+/// From the first leader on.
+fn holds_in(name: &str, w: u8, r: u8, bounds: Bounds, depth: usize) {
+    let ring = Ring {
+        start: led(row(w, r)),
+        bounds,
+        mutation: None,
+    };
+    let reads = if bounds.reads > 0 {
+        &[READ_UNDER_SECOND][..]
+    } else {
+        &[]
+    };
+    let flags = if bounds.machine_crashes > 0 {
+        &[FLAG_CLEARED][..]
+    } else {
+        &[]
+    };
+    holds(name, ring, depth, &[reads, flags].concat());
+}
+
+/// What a row promises that keeps what is acknowledged on more than one disk.
+fn a_row_of_several_disks(name: &str, w: u8, r: u8) {
+    elections(name, w, r);
+    holds_in(name, w, r, bounds(2, [1, 2, 0, 0]), 14);
+    holds_in(name, w, r, bounds(2, [2, 0, 0, 0]), ALL);
+    holds_in(name, w, r, bounds(2, [1, 1, 1, 0]), ALL);
+    holds_in(name, w, r, bounds(2, [1, 0, 0, 1]), ALL);
+    holds_in(name, w, r, bounds(3, [1, 1, 0, 0]), 13);
+}
+
+#[test]
+fn row_3_2_2_keeps_its_promise() {
+    a_row_of_several_disks("3 2 2", 2, 2);
+}
+
+#[test]
+fn row_3_3_1_keeps_its_promise() {
+    a_row_of_several_disks("3 3 1", 3, 1);
+}
+
+/// As long as no machine forgets what it has written: no `machine_crashes`.
+#[test]
+fn row_3_1_3_keeps_its_promise() {
+    elections("3 1 3", 1, 3);
+    holds_in("3 1 3", 1, 3, bounds(2, [1, 2, 0, 0]), ALL);
+    holds_in("3 1 3", 1, 3, bounds(2, [2, 1, 0, 0]), 12);
+    holds_in("3 1 3", 1, 3, bounds(2, [1, 1, 1, 0]), ALL);
+    holds_in("3 1 3", 1, 3, bounds(3, [1, 1, 0, 0]), 14);
+}
+
+/// The row that promises neither: the checker has to find both.
+#[test]
+fn row_3_1_1_loses_acknowledged_writes_and_reads_stale_values() {
+    let ring = Ring {
+        start: led(row(1, 1)),
+        bounds: bounds(2, [1, 1, 0, 0]),
+        mutation: None,
+    };
+    // On and on, as one leader a term is what this row has too.
+    let until = HasDiscoveries::AllOf(BTreeSet::from([ONE_LEADER]));
+    let failed = explore("3 1 1", ring, ALL, until).failed;
+    assert!(failed.contains(NOTHING_LOST), "{failed:?}");
+    assert!(failed.contains(LINEARIZABLE), "{failed:?}");
+    assert!(!failed.contains(ONE_LEADER), "{failed:?}");
+    assert!(!failed.contains(LOGS_MATCH), "{failed:?}");
+}
+
+#[test]
+#[ignore = "takes half an hour, in release"]
+fn rows_keep_their_promises_in_larger_bounds() {
+    for (name, w, r) in [("3 2 2", 2, 2), ("3 3 1", 3, 1)] {
+        holds_in(name, w, r, bounds(3, [1, 1, 0, 0]), ALL);
+        holds_in(name, w, r, bounds(2, [2, 1, 0, 0]), ALL);
+        holds_in(name, w, r, bounds(2, [1, 2, 1, 0]), 18);
+        holds_in(name, w, r, bounds(2, [1, 1, 0, 1]), ALL);
+        holds_in(name, w, r, bounds(3, [1, 0, 0, 1]), 16);
+        holds_in(name, w, r, bounds(2, [1, 0, 0, 2]), 14);
+    }
+    holds_in("3 1 3", 1, 3, bounds(3, [1, 1, 1, 0]), ALL);
+    holds_in("3 1 3", 1, 3, bounds(2, [2, 2, 0, 0]), ALL);
+}
+
 #[test]
 fn probe() {
-    let get = |n: &str, d: usize| std::env::var(n).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
+    let get = |n: &str, d: usize| {
+        std::env::var(n)
+            .ok()
+            .and_then(|v| v.parse().ok())
+            .unwrap_or(d)
+    };
+    let g = |n: &str, d: usize| get(n, d) as u8;
     let bounds = Bounds {
-        max_term: get("T", 2) as u8,
-        writes: get("WR", 1) as u8,
-        reads: get("RE", 1) as u8,
-        process_crashes: get("PC", 0) as u8,
-        machine_crashes: get("MC", 0) as u8,
-        ..Bounds::default()
+        max_term: g("T", 2),
+        writes: g("WR", 1),
+        reads: g("RE", 1),
+        process_crashes: g("PC", 0),
+        machine_crashes: g("MC", 0),
+        changes: g("CH", 0) == 1,
+        parts: g("PA", 0) == 1,
     };
-    let (w, r) = (get("W", 2) as u8, get("R", 2) as u8);
+    let configs = [
+        Config::row(g("W", 2), g("R", 2)),
+        Config::row(g("W2", 2), g("R2", 2)),
+    ];
     let start = match get("BLANK", 0) {
-        0 => led(row(w, r)),
-        _ => State::new(row(w, r)),
+        0 => led(configs),
+        1 => State::new(configs),
+        _ => crate::changes::grown_from_one(configs[1]),
     };
-    let ring = Ring { start, bounds, mutation: None };
+    let ring = Ring {
+        start,
+        bounds,
+        mutation: None,
+    };
     let report = explore("probe", ring, get("D", 20), HasDiscoveries::AnyFailures);
     println!("{:?} {}", report.reached, report.text);
 }

@@ -205,9 +205,8 @@ impl Step {
         let (term, log) = (replica.ballot.term, replica.log);
         let known = replica.commit;
         // Rule 3: by counting only entries of its own term; those before come along.
-        let may_count = |index: &Index| {
-            log.term_at(*index) == term || self.breaks(Mutation::CountOlderTerms)
-        };
+        let may_count =
+            |index: &Index| log.term_at(*index) == term || self.breaks(Mutation::CountOlderTerms);
         let is_held = |index: &Index| {
             let holders = replica.holders(*index);
             self.counts(id, |side| side.members_among(holders) >= side.commit())

@@ -26,7 +26,11 @@ impl Names {
             } = *state.replica(*id);
             let is_member = state.configs.map(|c| c.members.contains(*id));
             let votes_for_itself = ballot.vote == Some(*id);
-            let messages = state.network.iter().map(|m| involvement(m, *id)).sum::<u32>();
+            let messages = state
+                .network
+                .iter()
+                .map(|m| involvement(m, *id))
+                .sum::<u32>();
             let own = (ballot.term, log, role, commit, stored, flagged);
             (own, is_member, votes_for_itself, messages, *id)
         });
