@@ -237,21 +237,6 @@ impl Model for Ring {
     }
 }
 
-impl Message {
-    fn goes_to(&self, id: Id) -> bool {
-        match *self {
-            Self::RequestVote { from, .. }
-            | Self::Append { from, .. }
-            | Self::Confirm { from, .. }
-            | Self::Ask { from, .. } => from != id,
-            Self::Vote { to, .. }
-            | Self::Ack { to, .. }
-            | Self::Confirmed { to, .. }
-            | Self::Answer { to, .. } => to == id,
-        }
-    }
-}
-
 fn newest_leader_has(state: &State, what: impl Fn(Log) -> bool) -> bool {
     state.newest_leader().is_none_or(|leader| what(leader.log))
 }

@@ -4,7 +4,7 @@
 use crate::log::{Entry, Index, Log, Payload, Term};
 use crate::mutation::Mutation;
 use crate::quorum::{Id, Set};
-use crate::state::{Ballot, Message, Read, Replica, Role, State};
+use crate::state::{Ballot, Message, Replica, Role, State};
 
 /// A state on its way to the next one.
 pub struct Step {
@@ -13,19 +13,19 @@ pub struct Step {
 }
 
 impl Step {
-    fn breaks(&self, mutation: Mutation) -> bool {
+    pub fn breaks(&self, mutation: Mutation) -> bool {
         self.mutation == Some(mutation)
     }
 
-    fn replica(&self, id: Id) -> &Replica {
+    pub fn replica(&self, id: Id) -> &Replica {
         self.state.replica(id)
     }
 
-    fn replica_mut(&mut self, id: Id) -> &mut Replica {
+    pub fn replica_mut(&mut self, id: Id) -> &mut Replica {
         self.state.replica_mut(id)
     }
 
-    fn send(&mut self, message: Message) {
+    pub fn send(&mut self, message: Message) {
         self.state.send(message);
     }
 
@@ -270,101 +270,6 @@ impl Step {
         }
     }
 
-    // Reads.
-
-    /// Rule 5: the master notes its commit index when the read arrives, and asks who still follows it.
-    pub fn begin_read(&mut self, id: Id, read: u8) {
-        let replica = self.replica(id);
-        let (term, index) = (replica.ballot.term, self.applied(id));
-        let mut heard = Set::only(id);
-        if self.breaks(Mutation::OldConfirmation) {
-            heard = Set(heard.0 | replica.holders(1).0);
-        }
-        self.state.history.begin_read(read);
-        self.set_read(
-            read,
-            Read::Waiting {
-                leader: id,
-                term,
-                index,
-                heard,
-            },
-        );
-        self.send(Message::Confirm {
-            term,
-            from: id,
-            read,
-        });
-        self.confirm(id, read, id);
-    }
-
-    fn on_confirm(&mut self, id: Id, term: Term, from: Id, read: u8) {
-        if self.admit(id, term) && !self.replica(id).flagged {
-            self.send(Message::Confirmed {
-                term,
-                from: id,
-                to: from,
-                read,
-            });
-        }
-    }
-
-    /// `from` still follows the leader that the read waits at.
-    fn confirm(&mut self, id: Id, read: u8, from: Id) {
-        let Read::Waiting {
-            leader,
-            term,
-            index,
-            heard,
-        } = self.state.reads[usize::from(read)]
-        else {
-            return;
-        };
-        if leader != id {
-            return;
-        }
-        let heard = heard.with(from);
-        let is_confirmed = self.counts(id, |side| side.members_among(heard) >= side.confirmation())
-            || self.breaks(Mutation::ReadUnconfirmed);
-        let read_now = match is_confirmed {
-            true => Read::Ready { index },
-            false => Read::Waiting {
-                leader,
-                term,
-                index,
-                heard,
-            },
-        };
-        self.set_read(read, read_now);
-    }
-
-    /// The replica has applied so much as the read asks for, and answers from that.
-    pub fn answer_read(&mut self, id: Id, read: u8) {
-        let value = self.replica(id).log.prefix(self.applied(id)).register();
-        self.set_read(read, Read::Done);
-        self.state.history.answer(read, value);
-        let is_linearizable = self.state.history.is_linearizable();
-        self.state.seen.linearizable &= is_linearizable;
-    }
-
-    /// A weak read asks nobody.
-    pub fn read_weakly(&mut self, id: Id, read: u8) {
-        self.state.history.begin_read(read);
-        self.answer_read(id, read);
-    }
-
-    /// Rule 4: the state that reads see is what is committed.
-    pub fn applied(&self, id: Id) -> Index {
-        match self.breaks(Mutation::ApplyBeforeCommit) {
-            true => self.replica(id).log.last_index(),
-            false => self.replica(id).commit,
-        }
-    }
-
-    fn set_read(&mut self, read: u8, to: Read) {
-        self.state.reads[usize::from(read)] = to;
-    }
-
     // Messages.
 
     pub fn deliver(&mut self, message: Message, id: Id) {
@@ -406,5 +311,35 @@ impl Step {
                 term, nonce, last, ..
             } => self.on_answer(id, term, nonce, last),
         }
+    }
+}
+
+impl Replica {
+    /// Becomes a follower and forgets what only an office needs.
+    pub fn lose_office(&mut self) {
+        self.role = Role::Follower;
+        (self.votes, self.flagged_votes) = Default::default();
+        self.matched = Default::default();
+    }
+
+    /// Takes over the leader's entries. Only a conflict cuts the log: an older message must not.
+    pub fn take_entries(&mut self, log: Log) {
+        if self.log.starts_with(log) {
+            return;
+        }
+        let common = self.log.common(log);
+        if common < self.log.last_index() {
+            self.overwritten = self.log;
+        }
+        self.stored = self.stored.min(common);
+        self.synced = self.synced.min(common);
+        // Only where W + E <= N; there, rule 10 replaces the copy.
+        self.commit = self.commit.min(common);
+        self.log = log;
+    }
+
+    /// Who has stored the entry at `index`, as far as this leader knows.
+    pub fn holders(&self, index: Index) -> Set {
+        Set::where_(|id| self.matched[usize::from(id)] >= index)
     }
 }
