@@ -99,7 +99,7 @@ fn one_voter_becomes_three() {
 }
 
 #[test]
-#[ignore = "takes half an hour, in release"]
+#[ignore = "takes many minutes, even in release"]
 fn changes_hold_in_larger_bounds() {
     changes_of_w(led, Bounds { reads: 0, ..BOUNDS }, ALL);
     changes_of_w(half_way, BOUNDS, 15);

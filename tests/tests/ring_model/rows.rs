@@ -146,7 +146,7 @@ fn row_3_1_1_loses_acknowledged_writes_and_reads_stale_values() {
 }
 
 #[test]
-#[ignore = "takes half an hour, in release"]
+#[ignore = "takes many minutes, even in release"]
 fn rows_keep_their_promises_in_larger_bounds() {
     for (name, w, r) in [("3 2 2", 2, 2), ("3 3 1", 3, 1)] {
         holds_in(name, w, r, bounds(3, [1, 1, 0, 0]), ALL);
