@@ -25,8 +25,9 @@ impl Step {
         replica.restart(kept);
         replica.flagged = true;
         self.look_for_a_leader(id);
-        let flagged = self.state.replicas.iter().filter(|r| r.flagged).count();
-        self.state.seen.two_flagged |= flagged > 1;
+        let flagged = self.state.replicas.iter().filter(|r| r.flagged).count() as u8;
+        let most = &mut self.state.seen.flagged_at_once;
+        *most = flagged.max(*most);
     }
 
     fn look_for_a_leader(&mut self, id: Id) {

@@ -194,20 +194,22 @@ impl Model for Ring {
             }),
             Property::always(LOGS_MATCH, |_, state: &State| logs_match(state)),
             Property::always(STATES_AGREE, |_, state: &State| {
-                !state.seen.diverged || state.seen.two_flagged
+                !state.seen.diverged || state.seen.flagged_at_once > 1
             }),
             Property::always(LEADERS_COMPLETE, |_, state: &State| {
                 let committed = state.seen.committed;
-                state.seen.two_flagged || newest_leader_has(state, |log| log.starts_with(committed))
+                state.seen.flagged_at_once > 1
+                    || newest_leader_has(state, |log| log.starts_with(committed))
             }),
             Property::always(NOTHING_LOST, |_, state: &State| {
+                let w = state.configs[0].w.min(state.configs[1].w);
                 let mut acknowledged = state.history.acknowledged();
-                state.seen.two_flagged
+                state.seen.flagged_at_once >= w.max(2)
                     || acknowledged
                         .all(|value| newest_leader_has(state, |log| log.holds_value(value)))
             }),
             Property::always(LINEARIZABLE, |_, state: &State| {
-                state.seen.linearizable || state.seen.two_flagged
+                state.seen.linearizable || state.seen.flagged_at_once > 1
             }),
             Property::sometimes(READ_UNDER_SECOND, |_, state: &State| {
                 let mut acknowledged = state.history.acknowledged();

@@ -121,8 +121,8 @@ pub struct Seen {
     pub diverged: bool,
     /// Who has led, term by term.
     pub leaders: [Set; 8],
-    /// Two were flagged at once: more than rule 9 promises to survive.
-    pub two_flagged: bool,
+    /// How many were flagged at once, at most: rule 9 survives one, and acknowledged writes fewer than W.
+    pub flagged_at_once: u8,
     pub linearizable: bool,
 }
 
@@ -203,7 +203,7 @@ impl State {
                 committed: Log::EMPTY,
                 diverged: false,
                 leaders: [Set::default(); 8],
-                two_flagged: false,
+                flagged_at_once: 0,
                 linearizable: true,
             },
         }
