@@ -171,9 +171,8 @@ fn a_state_under_other_names_is_the_same_state() {
     };
     step.begin_read(0, 0);
     step.campaign(1);
-    let request = step.state.network.iter().copied();
-    let request = request.filter(|m| matches!(m, Message::RequestVote { .. }));
-    let request = request.last().unwrap();
+    let is_request = |m: &&Message| matches!(m, Message::RequestVote { .. });
+    let request = *step.state.network.iter().find(is_request).unwrap();
     step.deliver(request, 2);
     let before = step.state.clone();
     let hash = |state: &State| BuildHasherDefault::<DefaultHasher>::default().hash_one(state);
