@@ -92,7 +92,9 @@ impl Configuration {
 
     /// The member that `node` is, voting or not.
     pub fn member(&self, node: NodeId) -> Option<Member> {
-        self.members().into_iter().find(|member| member.node == node)
+        self.members()
+            .into_iter()
+            .find(|member| member.node == node)
     }
 
     /// Everybody, once.
@@ -163,6 +165,15 @@ impl Configuration {
     pub fn confirms(&self, at_least: u8, follow: impl Fn(Member) -> bool + Copy) -> bool {
         self.sides()
             .all(|side| side.reached(side.quorum.confirm().max(at_least), follow))
+    }
+
+    /// The newest round of confirmations that enough replicas have answered.
+    pub fn confirmed(&self, at_least: u8, round: impl Fn(Member) -> u64 + Copy) -> u64 {
+        let upto = |side: &Voters| {
+            let wanted = side.quorum.confirm().max(at_least);
+            side.reached_by(wanted, round)
+        };
+        self.sides().map(upto).min().unwrap_or(0)
     }
 
     /// Whether what is acknowledged survives its master, on every side.

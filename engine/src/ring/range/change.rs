@@ -1,0 +1,209 @@
+//! Members and quorums change, one change at a time, through a joint configuration (rule 8).
+
+use super::{Mutation, Range, Role};
+use crate::ring::effect::{Change, Outcome, Refusal};
+use crate::ring::entry::Content;
+use crate::ring::ids::{Index, NodeId, RequestId};
+use crate::ring::membership::{Configuration, Member, Voters};
+use crate::ring::message::Body;
+use crate::ring::quorum::Quorum;
+
+/// How often those who have left are told; whoever misses it all asks.
+const TELL_TIMES: u32 = 5;
+
+/// A learner may vote once it is within so many entries of the end.
+const CAUGHT_UP_WITHIN: Index = 64;
+
+impl Range {
+    pub(super) fn change(&mut self, request: RequestId, change: Change) {
+        match self.plan(change) {
+            Err(outcome) => self.reply(request, outcome),
+            Ok(None) => {
+                let configuration = self.log.configuration().clone();
+                self.reply(request, Outcome::Changed(configuration));
+            }
+            Ok(Some(next)) => {
+                let at = self.append(Content::Configuration(next));
+                if let Role::Master(office) = &mut self.role {
+                    office.change = Some((at.index, request));
+                }
+            }
+        }
+    }
+
+    /// The configuration to append for a change; none if all is as it should be.
+    fn plan(&self, change: Change) -> Result<Option<Configuration>, Outcome> {
+        let Role::Master(office) = &self.role else {
+            return Err(Outcome::NotMaster(self.following.master()));
+        };
+        let busy = office.handover.is_some()
+            || self.log.configuration().is_joint()
+            || self.log.configured_at() > self.commit
+            || self.commit < office.began_at;
+        if busy {
+            return Err(Outcome::Refused(Refusal::Changing));
+        }
+        let current = self.log.configuration();
+        let next = match change {
+            Change::Learners { add, remove } => self.with_learners(&add, &remove)?,
+            Change::Voters { nodes, quorum } => self.with_voters(&nodes, quorum)?,
+            Change::Semantics(semantics) => Configuration {
+                semantics: semantics.max(current.semantics),
+                ..current.clone()
+            },
+        };
+        Ok((next != *current).then_some(next))
+    }
+
+    fn with_learners(&self, add: &[NodeId], remove: &[NodeId]) -> Result<Configuration, Outcome> {
+        let mut next = self.log.configuration().clone();
+        next.learners
+            .retain(|learner| !remove.contains(&learner.node));
+        for &node in add {
+            if next.member(node).is_some() {
+                continue;
+            }
+            next.learners.push(Member {
+                node,
+                incarnation: self.log.last().index + 1,
+            });
+        }
+        Ok(next)
+    }
+
+    fn with_voters(&self, nodes: &[NodeId], quorum: Quorum) -> Result<Configuration, Outcome> {
+        let current = self.log.configuration();
+        let invalid = |why| Err(Outcome::Refused(Refusal::Invalid(why)));
+        if nodes.len() != usize::from(quorum.replicas()) {
+            return invalid("there must be as many voters as N says");
+        }
+        let mut members = Vec::with_capacity(nodes.len());
+        for &node in nodes {
+            let Some(member) = current.member(node) else {
+                return invalid("a voter has to be a learner first");
+            };
+            if members.contains(&member) {
+                return invalid("a node is named twice");
+            }
+            if !current.is_voter(node) && !self.has_caught_up(node) {
+                return Err(Outcome::Refused(Refusal::Changing));
+            }
+            members.push(member);
+        }
+        let is_same = quorum == current.voters.quorum
+            && members.len() == current.voters.members.len()
+            && members
+                .iter()
+                .all(|member| current.voters.members.contains(member));
+        let learners = current
+            .learners
+            .iter()
+            .filter(|learner| !members.contains(learner));
+        // Where only the order of preference changes, the same sets of members decide as before.
+        let outgoing =
+            (!is_same && !self.breaks(Mutation::ChangeAtOnce)).then(|| current.voters.clone());
+        Ok(Configuration {
+            learners: learners.copied().collect(),
+            voters: Voters { members, quorum },
+            outgoing,
+            semantics: current.semantics,
+        })
+    }
+
+    /// Whether a learner is close enough behind to vote without holding everybody up.
+    pub fn has_caught_up(&self, node: NodeId) -> bool {
+        self.follower(node).is_some_and(|follower| {
+            let is_close = follower.stored + CAUGHT_UP_WITHIN >= self.log.last().index;
+            is_close && follower.nonce.is_none() && self.has_heard(follower)
+        })
+    }
+
+    /// The next step of a change, once the last one is committed. Whoever is the master takes it.
+    pub(super) fn configuration_committed(&mut self) {
+        let at = self.log.configured_at();
+        if at > self.commit || self.commit < self.began_at() {
+            return;
+        }
+        let configuration = self.log.configuration().clone();
+        if configuration.is_joint() {
+            return self.leave_joint(&configuration);
+        }
+        let change = match &mut self.role {
+            Role::Master(office) => office.change.take_if(|(index, _)| *index <= at),
+            _ => return,
+        };
+        if let Some((_, request)) = change {
+            self.reply(request, Outcome::Changed(configuration.clone()));
+        }
+        if configuration.member(self.me.node) != Some(self.me) {
+            self.leave_range(&configuration);
+        }
+    }
+
+    fn began_at(&self) -> Index {
+        match &self.role {
+            Role::Master(office) => office.began_at,
+            _ => Index::MAX,
+        }
+    }
+
+    fn leave_joint(&mut self, joint: &Configuration) {
+        let next = joint.left();
+        let staying = next.members();
+        let gone = joint
+            .members()
+            .into_iter()
+            .filter(|member| !staying.contains(member));
+        let me = self.me;
+        let leaving: Vec<_> = gone
+            .filter(|&member| member != me)
+            .map(|member| (member, TELL_TIMES))
+            .collect();
+        let at = self.append(Content::Configuration(next));
+        if let Role::Master(office) = &mut self.role {
+            office.leaving = leaving;
+            if let Some((index, _)) = &mut office.change {
+                *index = at.index;
+            }
+        }
+    }
+
+    /// A master that is no longer a member lets another one take over, and goes.
+    fn leave_range(&mut self, configuration: &Configuration) {
+        let stored = |member: &&Member| {
+            self.follower(member.node)
+                .map_or(0, |follower| follower.stored)
+        };
+        let successor = configuration
+            .voters
+            .members
+            .iter()
+            .max_by_key(stored)
+            .copied();
+        self.tell_those_who_left();
+        self.heartbeat();
+        if let Some(successor) = successor {
+            self.send(successor, Body::Handover);
+        }
+        self.destroy();
+    }
+
+    /// Tells members that a committed change has left out that their copies are not wanted any more.
+    pub(super) fn tell_those_who_left(&mut self) {
+        let at = self.log.configured_at();
+        if at > self.commit || self.log.configuration().is_joint() {
+            return;
+        }
+        let Role::Master(office) = &mut self.role else {
+            return;
+        };
+        for (_, times) in &mut office.leaving {
+            *times = times.saturating_sub(1);
+        }
+        let told: Vec<Member> = office.leaving.iter().map(|&(member, _)| member).collect();
+        office.leaving.retain(|&(_, times)| times > 0);
+        for member in told {
+            self.send(member, Body::Removed { at });
+        }
+    }
+}
