@@ -60,8 +60,13 @@ impl Mirror {
     pub(super) fn replace(&mut self, at: LogId, state: HardState) {
         self.before = at;
         self.entries.clear();
-        self.commit = at.index;
         self.state = state;
+        // The replica is told once it is done; until then it goes by what it had.
+        self.commit = Index::MAX;
+    }
+
+    pub(super) fn replaced(&mut self) {
+        self.commit = self.before.index;
     }
 }
 
@@ -92,6 +97,8 @@ pub(in crate::ring::range) struct Checks {
     configurations: BTreeMap<LogId, Configuration>,
     unwritten: BTreeSet<WriteId>,
     lost: BTreeSet<WriteId>,
+    /// Entries that a copy held when it was destroyed.
+    destroyed: BTreeSet<LogId>,
     writes: HashMap<WriteId, LogId>,
     acknowledged: BTreeMap<LogId, WriteId>,
     /// What a strong read that begins now has to see.
@@ -150,9 +157,9 @@ impl Checks {
         held
     }
 
-    /// Whether a write is in a lost-writes file.
-    pub(super) fn is_lost(&self, write: WriteId) -> bool {
-        self.lost.contains(&write)
+    /// Whether a write is in a lost-writes file, or was in a copy that was destroyed on purpose.
+    pub(super) fn is_named(&self, at: LogId, write: WriteId) -> bool {
+        self.lost.contains(&write) || self.destroyed.contains(&at)
     }
 
     pub(super) fn lost(&mut self, entries: &[std::sync::Arc<Entry>]) {
@@ -342,7 +349,8 @@ impl Checks {
     }
 
     /// A copy is destroyed: some configuration must have left it out.
-    pub(super) fn destroyed(&mut self, me: Member) {
+    pub(super) fn destroyed(&mut self, me: Member, mirror: &Mirror) {
+        self.destroyed.extend(mirror.entries.iter().map(|(id, _)| *id));
         let left_out = self.configurations.iter().any(|(id, configuration)| {
             id.index > me.incarnation && !configuration.members().contains(&me)
         });

@@ -2,7 +2,7 @@
 //!
 //! Everything happens by a call, in the order of the calls: nothing here runs by itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::checks::{Checks, Mirror};
 use super::disk::{Disk, Policy};
@@ -48,7 +48,7 @@ pub(in crate::ring::range) struct Cluster {
     pub(super) now_ms: u64,
     pub(super) nodes: Vec<Node>,
     pub(super) network: Network,
-    pub(in crate::ring::range) checks: Checks,
+    pub(super) checks: Checks,
     pub(super) asked: BTreeMap<RequestId, (NodeId, Asked)>,
     pub(super) outcomes: BTreeMap<RequestId, Outcome>,
     pub(super) requests: RequestId,
@@ -259,7 +259,8 @@ impl Cluster {
         };
         node.buried = node.buried.max(Some(disk.me().incarnation));
         node.range = None;
-        self.checks.destroyed(disk.me());
+        let mirror = std::mem::take(&mut self.at(id).mirror);
+        self.checks.destroyed(disk.me(), &mirror);
         self.forget_requests(id);
     }
 
@@ -352,17 +353,12 @@ impl Cluster {
         };
         if inputs.iter().any(|input| matches!(input, Input::SnapshotInstalled { .. })) {
             checks.installed(id, disk.state());
+            node.mirror.replaced();
         }
         for input in inputs {
             self.step(id, input);
         }
         true
-    }
-
-    /// Nodes that hold a copy.
-    pub(super) fn copies(&self) -> BTreeSet<NodeId> {
-        let holding = self.nodes.iter().filter(|node| node.disk.is_some());
-        holding.map(|node| node.id).collect()
     }
 }
 

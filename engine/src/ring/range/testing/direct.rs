@@ -121,10 +121,16 @@ impl Cluster {
         self.at(NodeId(node)).is_held = false;
     }
 
-    /// Writes what a disk has to write, and syncs nothing.
+    /// Lets one disk do what there is to do.
+    pub(in crate::ring::range) fn settle_log(&mut self, node: u64) {
+        self.settle_disk(NodeId(node));
+    }
+
+    /// Writes what a disk has to write, and syncs nothing; applies what there is to apply.
     pub(in crate::ring::range) fn write_only(&mut self, node: u64) {
         for _ in 0..20 {
             self.work(NodeId(node), Job::Write);
+            self.work(NodeId(node), Job::Apply);
         }
     }
 

@@ -1,0 +1,49 @@
+//! Walks that break one rule each: the checks must notice, within so many seeds.
+
+use super::*;
+
+/// The walks in which a broken rule has to be noticed.
+fn walk(mutation: Mutation, seed: u64) -> Walk {
+    let row = match mutation {
+        Mutation::ElectByMajority => (3, 1, 3),
+        Mutation::KeepDiverged => (3, 1, 1),
+        _ => (3, 2, 2),
+    };
+    let policy = match mutation {
+        Mutation::ForgetAmnesia => Policy::EverySecond,
+        _ => Policy::Always,
+    };
+    let mut faults = Faults::default();
+    match mutation {
+        Mutation::ForgetAmnesia => faults.power = 60,
+        Mutation::ChangeAtOnce | Mutation::IgnoreIncarnation => faults.change = 250,
+        Mutation::CommitOlderTerms | Mutation::RunAhead => faults.crash = 60,
+        _ => {}
+    }
+    Walk { policy, faults, ..Walk::new(row, seed) }
+}
+
+/// The first seed by which it is noticed; the same walk is clean without it.
+fn noticed(mutation: Mutation, seeds: u64) -> Option<(u64, String)> {
+    (0..seeds).find_map(|seed| {
+        let walk = walk(mutation, seed);
+        let broken = Walk { mutation: Some(mutation), ..walk };
+        let what = broken.run().violations().first()?.clone();
+        assert_sound(&walk.run());
+        Some((seed, what))
+    })
+}
+
+#[test]
+fn every_broken_rule_is_noticed_by_walks() {
+    // A master that stays harms nobody whom the other rules protect: its own test asks for it.
+    let mutations = Mutation::ALL.iter().filter(|&&mutation| mutation != Mutation::NeverStepDown);
+    let mut missed = Vec::new();
+    for &mutation in mutations {
+        match noticed(mutation, 150) {
+            Some((seed, what)) => println!("{mutation:?}: seed {seed}: {what}"),
+            None => missed.push(mutation),
+        }
+    }
+    assert!(missed.is_empty(), "{missed:?}");
+}
