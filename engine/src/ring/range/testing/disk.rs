@@ -329,7 +329,7 @@ impl Disk {
         self.flushed = self.state.clone();
         let upto = self.flushed.at.index;
         while let Some(first) = self.synced.entries.front()
-            && first.index + keep <= upto
+            && first.index.saturating_add(keep) <= upto
         {
             self.synced.before = first.id();
             self.synced.entries.pop_front();

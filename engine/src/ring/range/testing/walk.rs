@@ -7,6 +7,7 @@ use super::machine::Command;
 use crate::random::Random;
 use crate::ring::effect::{Change, Input, ReadLevel};
 use crate::ring::ids::NodeId;
+use crate::ring::membership::Member;
 use crate::ring::quorum::Quorum;
 use crate::ring::range::{Mutation, Options, Range};
 
@@ -52,6 +53,8 @@ pub(in crate::ring::range) struct Walk {
     pub(in crate::ring::range) policy: Policy,
     pub(in crate::ring::range) faults: Faults,
     pub(in crate::ring::range) mutation: Option<Mutation>,
+    /// Whether events are kept, for a reader.
+    pub(in crate::ring::range) traced: bool,
 }
 
 impl Walk {
@@ -65,13 +68,17 @@ impl Walk {
             policy: Policy::Always,
             faults: Faults::default(),
             mutation: None,
+            traced: false,
         }
     }
 
     /// Walks; the cluster as it is in the end, healed.
     pub(in crate::ring::range) fn run(&self) -> Cluster {
+        let (n, w, r) = self.row;
+        let survives = Quorum::new(n, w, r).is_ok_and(Quorum::writes_survive);
         let options = Options {
-            keep_bytes: 600,
+            // What is to be named when it is lost must still be held.
+            keep_bytes: if survives { 600 } else { 1 << 20 },
             message_bytes: 300,
             inflight: 3,
             trace: true,
@@ -83,8 +90,10 @@ impl Walk {
         let mut walker = Walker {
             cluster: Cluster::with(self.row, self.machines, options, self.policy, seed),
             walk: *self,
+            survives,
             random,
         };
+        walker.cluster.records_events = self.traced;
         walker.cluster.run(1_000);
         for _ in 0..self.steps {
             walker.go();
@@ -99,6 +108,7 @@ impl Walk {
 
 struct Walker {
     cluster: Cluster,
+    survives: bool,
     walk: Walk,
     random: Random,
 }
@@ -135,7 +145,8 @@ impl Walker {
         } else if falls(faults.double) {
             self.double();
         } else if falls(faults.flush) {
-            let (node, keep) = (self.node(), self.random.below(6));
+            let keep = if self.survives { self.random.below(6) } else { u64::MAX };
+            let node = self.node();
             self.cluster.flush(node, keep);
         } else if falls(faults.crash) {
             self.end(false);
@@ -358,9 +369,13 @@ impl Walker {
             let what = cluster.describe();
             return cluster.checks.violate("no agreement", what);
         }
-        let write = cluster.master().map(|master| cluster.push(master));
-        cluster.run(300);
-        if write.is_none_or(|write| !cluster.is_done(write)) {
+        // Office may be on its way to another node: a client asks again.
+        let is_written = (0..5).any(|_| {
+            let write = cluster.master().map(|master| cluster.push(master));
+            cluster.run(500);
+            write.is_some_and(|write| cluster.is_done(write))
+        });
+        if !is_written {
             let what = cluster.describe();
             return cluster.checks.violate("no progress", what);
         }
@@ -387,16 +402,36 @@ impl Cluster {
                 && !flags.void
                 && !flags.amnesiac
         };
-        // A copy that has never heard who the members are has nobody to ask: its node has to see to it.
+        // A copy none of whose members is left has nobody to ask: its node has to see to it, by the placement.
+        let is_left = |member: &Member| {
+            let node = &self.nodes[member.node.0 as usize - 1];
+            node.disk.as_ref().is_some_and(|disk| disk.me() == *member)
+        };
         let is_aware = |node: &&super::cluster::Node| {
-            node.disk.is_some()
-                && (node.range.as_ref()).is_none_or(|range| !range.configuration().members().is_empty())
+            let (Some(range), Some(disk)) = (&node.range, &node.disk) else {
+                return node.disk.is_some();
+            };
+            let others = range.configuration().members();
+            members.contains(&disk.me())
+                || others.iter().any(|other| other.node != node.id && is_left(other))
         };
         let holding: Vec<_> = self.nodes.iter().filter(is_aware).collect();
         !range.configuration().is_joint()
             && range.applied() == range.last()
             && holding.len() == members.len()
             && holding.into_iter().all(is_like)
+    }
+
+    /// The last events, for a report.
+    pub(in crate::ring::range) fn last_events(&self, most: usize) -> String {
+        let from = self.events.len().saturating_sub(most);
+        let lines = self.events[from..].iter().map(|(node, event)| format!("  {node} {event:?}\n"));
+        lines.collect()
+    }
+
+    /// Whether nothing was found that should never be, whatever became of progress.
+    pub(in crate::ring::range) fn is_safe(&self) -> bool {
+        self.violations().iter().all(|what| what.starts_with("no "))
     }
 
     /// What every replica is at, for a report.
