@@ -80,6 +80,8 @@ impl Range {
             self.trace(|| Event::Campaign { term });
             self.state.term = term;
             self.state.vote = Some(self.me.node);
+            // What was verified and confirmed in the last term says nothing in this one, whoever wins it.
+            self.following.begin_term();
             self.record_state();
             Body::Vote { last, handover }
         };

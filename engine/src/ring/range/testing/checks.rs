@@ -34,7 +34,13 @@ impl Mirror {
         commit: Index,
         state: HardState,
     ) -> Self {
-        Self { before, entries: entries.collect(), commit, master_in: None, state }
+        Self {
+            before,
+            entries: entries.collect(),
+            commit,
+            master_in: None,
+            state,
+        }
     }
 
     fn place(&self, index: Index) -> Option<usize> {
@@ -122,7 +128,8 @@ impl Checks {
 
     pub(super) fn violate(&mut self, name: &str, what: impl std::fmt::Display) {
         if self.violations.len() < 32 {
-            self.violations.push(format!("{name}: {what} (step {})", self.step));
+            self.violations
+                .push(format!("{name}: {what} (step {})", self.step));
         }
     }
 
@@ -152,7 +159,10 @@ impl Checks {
         let mut held = BTreeSet::new();
         let mut at = last;
         while at.index > behind && held.insert(at) {
-            at = self.entries.get(&at).map_or(LogId::default(), |(_, before)| *before);
+            at = self
+                .entries
+                .get(&at)
+                .map_or(LogId::default(), |(_, before)| *before);
         }
         held
     }
@@ -163,7 +173,8 @@ impl Checks {
     }
 
     pub(super) fn lost(&mut self, entries: &[std::sync::Arc<Entry>]) {
-        self.lost.extend(entries.iter().filter_map(|entry| write_of(entry)));
+        self.lost
+            .extend(entries.iter().filter_map(|entry| write_of(entry)));
     }
 
     pub(super) fn appended(&mut self, node: NodeId, mirror: &mut Mirror, entry: &Entry) {
@@ -181,21 +192,29 @@ impl Checks {
         });
         if let Some(time_ms) = mirror.time_at(before.index) {
             self.expect(time_ms <= entry.time_ms, "time", || {
-                format!("{node}: {id} is {} ms before {before}", time_ms - entry.time_ms)
+                format!(
+                    "{node}: {id} is {} ms before {before}",
+                    time_ms - entry.time_ms
+                )
             });
         }
         mirror.entries.push((id, entry.time_ms));
         let print = fingerprint(entry);
         let known = *self.entries.entry(id).or_insert((print, before));
         self.expect(known == (print, before), "log matching", || {
-            format!("{node} has another {id}, or has it behind {before} and not {}", known.1)
+            format!(
+                "{node} has another {id}, or has it behind {before} and not {}",
+                known.1
+            )
         });
         if let Content::Configuration(configuration) = &entry.content {
             self.configurations.insert(id, configuration.clone());
         }
         if let Some(write) = write_of(entry) {
             let at = *self.writes.entry(write).or_insert(id);
-            self.expect(at == id, "exactly once", || format!("write {write} is at {at} and at {id}"));
+            self.expect(at == id, "exactly once", || {
+                format!("write {write} is at {at} and at {id}")
+            });
         }
     }
 
@@ -203,17 +222,25 @@ impl Checks {
         let old = mirror.state;
         let kept = state.term > old.term
             || state.term == old.term && (old.vote.is_none() || old.vote == state.vote);
-        self.expect(kept, "hard state", || format!("{node} goes from {old:?} to {state:?}"));
+        self.expect(kept, "hard state", || {
+            format!("{node} goes from {old:?} to {state:?}")
+        });
         mirror.state = state;
     }
 
     pub(super) fn voted(&mut self, voter: Member, term: Term, candidate: NodeId, is_synced: bool) {
         let first = *self.votes.entry((voter, term)).or_insert(candidate);
         self.expect(first == candidate, "one vote", || {
-            format!("{} votes for {first} and for {candidate} in term {term}", voter.node)
+            format!(
+                "{} votes for {first} and for {candidate} in term {term}",
+                voter.node
+            )
         });
         self.expect(is_synced, "synced first", || {
-            format!("the vote of {} for {candidate} in term {term} left unsynced", voter.node)
+            format!(
+                "the vote of {} for {candidate} in term {term} left unsynced",
+                voter.node
+            )
         });
     }
 
@@ -224,7 +251,14 @@ impl Checks {
     }
 
     /// Looks at a replica after a step of it.
-    pub(super) fn stepped(&mut self, me: Member, mirror: &mut Mirror, master_in: Option<Term>, commit: Index, term: Term) {
+    pub(super) fn stepped(
+        &mut self,
+        me: Member,
+        mirror: &mut Mirror,
+        master_in: Option<Term>,
+        commit: Index,
+        term: Term,
+    ) {
         if let Some(term) = master_in
             && mirror.master_in != master_in
         {
@@ -239,7 +273,10 @@ impl Checks {
             mirror.commit += 1;
             match mirror.id_at(mirror.commit) {
                 Some(id) => self.commits(me.node, id, term),
-                None => self.violate("commit", format!("{} commits {}, which it has not", me.node, mirror.commit)),
+                None => self.violate(
+                    "commit",
+                    format!("{} commits {}, which it has not", me.node, mirror.commit),
+                ),
             }
         }
     }
@@ -248,11 +285,18 @@ impl Checks {
         if !self.survive {
             return;
         }
-        let known = self.committed.iter().rev().find(|committed| committed.in_term < term);
+        let known = self
+            .committed
+            .iter()
+            .rev()
+            .find(|committed| committed.in_term < term);
         if let Some(&Committed { id, in_term }) = known {
             let has = mirror.before.index >= id.index || mirror.id_at(id.index) == Some(id);
             self.expect(has, "leader completeness", || {
-                format!("{} is master of term {term} without {id}, committed in {in_term}", me.node)
+                format!(
+                    "{} is master of term {term} without {id}, committed in {in_term}",
+                    me.node
+                )
             });
         }
     }
@@ -264,7 +308,8 @@ impl Checks {
         let place = id.index as usize - 1;
         if place >= self.committed.len() {
             let held = self.history(id, self.committed.len() as Index);
-            self.committed.extend(held.into_iter().map(|id| Committed { id, in_term }));
+            self.committed
+                .extend(held.into_iter().map(|id| Committed { id, in_term }));
         } else if let Some(known) = self.committed.get_mut(place) {
             known.in_term = known.in_term.min(in_term);
             let known = known.id;
@@ -287,16 +332,28 @@ impl Checks {
         self.acknowledged.retain(|at, _| at.index <= same as u64);
     }
 
-    pub(super) fn applied(&mut self, node: NodeId, entry: &Entry, state: &State, reply: Option<&Reply>, in_term: Term) {
+    pub(super) fn applied(
+        &mut self,
+        node: NodeId,
+        entry: &Entry,
+        state: &State,
+        reply: Option<&Reply>,
+        in_term: Term,
+    ) {
         let (id, digest) = (entry.id(), state.digest());
-        let known = self.states.entry(id).or_insert_with(|| (digest, reply.cloned()));
+        let known = self
+            .states
+            .entry(id)
+            .or_insert_with(|| (digest, reply.cloned()));
         if known.0 != digest || known.1.as_ref() != reply {
             self.violate("equal state", format!("{node} has another state at {id}"));
         }
         self.commits(node, id, in_term);
         if let Some(write) = write_of(entry) {
             let said = !self.unwritten.contains(&write);
-            self.expect(said, "not written", || format!("write {write} was refused and is applied as {id}"));
+            self.expect(said, "not written", || {
+                format!("write {write} was refused and is applied as {id}")
+            });
         }
     }
 
@@ -306,18 +363,28 @@ impl Checks {
         if let Some((known, _)) = self.states.get(&state.at)
             && *known != digest
         {
-            self.violate("equal state", format!("{node} has another state at {} by a snapshot", state.at));
+            self.violate(
+                "equal state",
+                format!("{node} has another state at {} by a snapshot", state.at),
+            );
         }
     }
 
     pub(super) fn acknowledge(&mut self, write: WriteId, reply: &Reply, at: LogId) {
         let place = self.writes.get(&write).copied();
-        self.expect(place == Some(at), "acknowledged", || format!("write {write} is at {place:?}, not at {at}"));
+        self.expect(place == Some(at), "acknowledged", || {
+            format!("write {write} is at {place:?}, not at {at}")
+        });
         let answer = self.states.get(&at).and_then(|(_, answer)| answer.as_ref());
         let is_right = answer == Some(reply);
-        self.expect(is_right, "acknowledged", || format!("write {write} at {at} was answered {reply:?}"));
+        self.expect(is_right, "acknowledged", || {
+            format!("write {write} at {at} was answered {reply:?}")
+        });
         if self.survive && at.term >= self.excused {
-            let committed = self.committed.get(at.index as usize - 1).map(|known| known.id);
+            let committed = self
+                .committed
+                .get(at.index as usize - 1)
+                .map(|known| known.id);
             self.expect(committed == Some(at), "acknowledged", || {
                 format!("write {write} at {at} is acknowledged; committed is {committed:?}")
             });
@@ -329,32 +396,57 @@ impl Checks {
     pub(super) fn refuse(&mut self, write: WriteId) {
         self.unwritten.insert(write);
         let at = self.writes.get(&write).copied();
-        self.expect(at.is_none(), "not written", || format!("write {write} was refused and is at {at:?}"));
+        self.expect(at.is_none(), "not written", || {
+            format!("write {write} was refused and is at {at:?}")
+        });
     }
 
     /// A read was answered: `floor` is what it had to see.
-    pub(super) fn read(&mut self, node: NodeId, floor: Index, index: Index, state: &State, strong: bool) {
+    pub(super) fn read(
+        &mut self,
+        node: NodeId,
+        floor: Index,
+        index: Index,
+        state: &State,
+        strong: bool,
+    ) {
         let at = state.at;
-        self.expect(at.index >= index, "read", || format!("{node} reads at {index} and has applied {at}"));
+        self.expect(at.index >= index, "read", || {
+            format!("{node} reads at {index} and has applied {at}")
+        });
         if !strong || !self.survive {
             return;
         }
         let floor = floor.min(self.floor);
-        self.expect(at.index >= floor, "stale read", || format!("{node} reads {at}; acknowledged is {floor}"));
+        self.expect(at.index >= floor, "stale read", || {
+            format!("{node} reads {at}; acknowledged is {floor}")
+        });
         if at.index > 0 && at.term >= self.excused {
-            let committed = self.committed.get(at.index as usize - 1).map(|known| known.id);
-            self.expect(committed == Some(at), "dirty read", || format!("{node} reads {at}; committed is {committed:?}"));
+            let committed = self
+                .committed
+                .get(at.index as usize - 1)
+                .map(|known| known.id);
+            self.expect(committed == Some(at), "dirty read", || {
+                format!("{node} reads {at}; committed is {committed:?}")
+            });
         }
         self.floor = self.floor.max(at.index);
     }
 
     /// A copy is destroyed: some configuration must have left it out.
     pub(super) fn destroyed(&mut self, me: Member, mirror: &Mirror) {
-        self.destroyed.extend(mirror.entries.iter().map(|(id, _)| *id));
+        self.destroyed
+            .extend(mirror.entries.iter().map(|(id, _)| *id));
         let left_out = self.configurations.iter().any(|(id, configuration)| {
             id.index > me.incarnation && !configuration.members().contains(&me)
         });
-        let is_member = self.configurations.values().next_back().is_some_and(|newest| newest.members().contains(&me));
-        self.expect(left_out && !is_member, "destroyed", || format!("{me:?} is destroyed and nobody left it out"));
+        let is_member = self
+            .configurations
+            .values()
+            .next_back()
+            .is_some_and(|newest| newest.members().contains(&me));
+        self.expect(left_out && !is_member, "destroyed", || {
+            format!("{me:?} is destroyed and nobody left it out")
+        });
     }
 }

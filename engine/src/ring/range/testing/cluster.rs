@@ -64,12 +64,27 @@ const EPOCH_MS: u64 = 1_700_000_000_000;
 
 impl Cluster {
     /// Nodes 1 to `machines`, the first of which found a range of this row.
-    pub(in crate::ring::range) fn new(row: (u8, u8, u8), machines: u64, mutation: Option<Mutation>, policy: Policy) -> Self {
-        let options = Options { mutation, trace: true, ..Options::default() };
+    pub(in crate::ring::range) fn new(
+        row: (u8, u8, u8),
+        machines: u64,
+        mutation: Option<Mutation>,
+        policy: Policy,
+    ) -> Self {
+        let options = Options {
+            mutation,
+            trace: true,
+            ..Options::default()
+        };
         Self::with(row, machines, options, policy, 1)
     }
 
-    pub(in crate::ring::range) fn with(row: (u8, u8, u8), machines: u64, options: Options, policy: Policy, seed: u64) -> Self {
+    pub(in crate::ring::range) fn with(
+        row: (u8, u8, u8),
+        machines: u64,
+        options: Options,
+        policy: Policy,
+        seed: u64,
+    ) -> Self {
         let quorum = Quorum::new(row.0, row.1, row.2).unwrap();
         let founders: Vec<_> = (1..=u64::from(row.0)).map(NodeId).collect();
         let founding = Configuration::founding(&founders, quorum);
@@ -102,7 +117,8 @@ impl Cluster {
             });
             if let Some(me) = founding.member(id) {
                 let seed = cluster.draw_seed(id);
-                let range = Range::found(RANGE, me, founding.clone(), cluster.options.clone(), seed);
+                let range =
+                    Range::found(RANGE, me, founding.clone(), cluster.options.clone(), seed);
                 cluster.settle_in(me, founding.clone(), range);
             }
         }
@@ -112,7 +128,9 @@ impl Cluster {
     fn draw_seed(&mut self, node: NodeId) -> u64 {
         let boots = &mut self.nodes[node.0 as usize - 1].boots;
         *boots += 1;
-        self.seed.wrapping_mul(1_000_003).wrapping_add(node.0 * 65_537 + *boots)
+        self.seed
+            .wrapping_mul(1_000_003)
+            .wrapping_add(node.0 * 65_537 + *boots)
     }
 
     fn settle_in(&mut self, me: Member, configuration: Configuration, range: Range) {
@@ -175,7 +193,8 @@ impl Cluster {
         };
         let master_in = range.is_master().then(|| range.term());
         let (commit, term) = (range.commit(), range.term());
-        self.checks.stepped(disk.me(), &mut node.mirror, master_in, commit, term);
+        self.checks
+            .stepped(disk.me(), &mut node.mirror, master_in, commit, term);
         for fault in disk.take_faults() {
             self.checks.violate("disk", format!("{id}: {fault}"));
         }
@@ -189,11 +208,17 @@ impl Cluster {
         match effect {
             Effect::Send(message) => return self.send(message),
             Effect::Reply { request, outcome } => return self.reply(id, request, outcome),
-            Effect::Append { append, records, synced } => {
+            Effect::Append {
+                append,
+                records,
+                synced,
+            } => {
                 for record in &records {
                     match record {
                         Record::Entry(entry) => self.checks.appended(id, &mut node.mirror, entry),
-                        Record::HardState(state) => self.checks.recorded(id, &mut node.mirror, *state),
+                        Record::HardState(state) => {
+                            self.checks.recorded(id, &mut node.mirror, *state)
+                        }
                         Record::Truncate(from) => node.mirror.truncate(*from),
                     }
                 }
@@ -222,7 +247,11 @@ impl Cluster {
         let disk = self.nodes[message.from.node.0 as usize - 1].disk.as_ref();
         let (from, term) = (message.from, message.term);
         match &message.body {
-            Body::Ballot { pre: false, granted: true, .. } => {
+            Body::Ballot {
+                pre: false,
+                granted: true,
+                ..
+            } => {
                 let is_synced = disk.is_some_and(|disk| disk.has_voted(term, message.to.node));
                 self.checks.voted(from, term, message.to.node, is_synced);
             }
@@ -237,11 +266,17 @@ impl Cluster {
 
     fn reply(&mut self, id: NodeId, request: RequestId, outcome: Outcome) {
         let Some((_, asked)) = self.asked.remove(&request) else {
-            return self.checks.violate("answered twice", format!("request {request} at {id}"));
+            return self
+                .checks
+                .violate("answered twice", format!("request {request} at {id}"));
         };
         match (asked, &outcome) {
-            (Asked::Write(write), Outcome::Done { reply, at }) => self.checks.acknowledge(write, reply, *at),
-            (Asked::Write(write), Outcome::NotMaster(_) | Outcome::Refused(_)) => self.checks.refuse(write),
+            (Asked::Write(write), Outcome::Done { reply, at }) => {
+                self.checks.acknowledge(write, reply, *at)
+            }
+            (Asked::Write(write), Outcome::NotMaster(_) | Outcome::Refused(_)) => {
+                self.checks.refuse(write)
+            }
             (Asked::Read { floor, is_strong }, Outcome::Read { index, .. }) => {
                 if let Some(disk) = &self.nodes[id.0 as usize - 1].disk {
                     self.checks.read(id, floor, *index, disk.state(), is_strong);
@@ -265,7 +300,12 @@ impl Cluster {
     }
 
     fn observe(&mut self, id: NodeId, event: Event) {
-        if let Event::Elected { term, by_flagged: true, .. } = event {
+        if let Event::Elected {
+            term,
+            by_flagged: true,
+            ..
+        } = event
+        {
             let mirror = &self.nodes[id.0 as usize - 1].mirror;
             self.checks.elected_by_flagged(term, mirror);
         }
@@ -286,7 +326,8 @@ impl Cluster {
             return;
         }
         let begins = matches!(message.body, Body::Append(_) | Body::Chunk(_));
-        if node.disk.is_none() && begins && node.buried.is_none_or(|buried| buried < to.incarnation) {
+        if node.disk.is_none() && begins && node.buried.is_none_or(|buried| buried < to.incarnation)
+        {
             let seed = self.draw_seed(to.node);
             let range = Range::empty(RANGE, to, options, seed);
             self.settle_in(to, Configuration::unknown(), range);
@@ -325,14 +366,25 @@ impl Cluster {
             return;
         };
         let recovered = disk.recover(RANGE);
-        let entries = recovered.entries.iter().map(|entry| (entry.id(), entry.time_ms));
-        node.mirror = Mirror::recovered(recovered.before, entries, recovered.applied.index, recovered.state);
+        let entries = recovered
+            .entries
+            .iter()
+            .map(|entry| (entry.id(), entry.time_ms));
+        node.mirror = Mirror::recovered(
+            recovered.before,
+            entries,
+            recovered.applied.index,
+            recovered.state,
+        );
         node.range = Some(Range::restore(recovered, options, seed));
     }
 
     /// Does one thing that a disk has to do; whether there was any.
     pub(super) fn work(&mut self, id: NodeId, what: Job) -> bool {
-        let term = self.nodes[id.0 as usize - 1].range.as_ref().map_or(0, Range::term);
+        let term = self.nodes[id.0 as usize - 1]
+            .range
+            .as_ref()
+            .map_or(0, Range::term);
         let node = &mut self.nodes[id.0 as usize - 1];
         let (Some(disk), false, true) = (&mut node.disk, node.is_held, node.range.is_some()) else {
             return false;
@@ -347,11 +399,15 @@ impl Cluster {
             Job::Answer => disk.answer().into_iter().collect(),
             Job::Flush(keep) => disk.flush(keep),
             Job::Apply => {
-                let applied = disk.work(|entry, state, reply| checks.applied(id, entry, state, reply, term));
+                let applied =
+                    disk.work(|entry, state, reply| checks.applied(id, entry, state, reply, term));
                 applied.into_iter().collect()
             }
         };
-        if inputs.iter().any(|input| matches!(input, Input::SnapshotInstalled { .. })) {
+        if inputs
+            .iter()
+            .any(|input| matches!(input, Input::SnapshotInstalled { .. }))
+        {
             checks.installed(id, disk.state());
             node.mirror.replaced();
         }

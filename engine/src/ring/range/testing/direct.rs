@@ -75,7 +75,11 @@ impl Cluster {
     }
 
     /// Runs until something holds; whether it came to hold within so long.
-    pub(in crate::ring::range) fn run_until(&mut self, ms: u64, holds: impl Fn(&Self) -> bool) -> bool {
+    pub(in crate::ring::range) fn run_until(
+        &mut self,
+        ms: u64,
+        holds: impl Fn(&Self) -> bool,
+    ) -> bool {
         let end_ms = self.now_ms + ms;
         while !holds(self) && self.now_ms < end_ms {
             self.run(TICK_MS);
@@ -95,12 +99,18 @@ impl Cluster {
     }
 
     /// Loses what is picked; how many those were.
-    pub(in crate::ring::range) fn drop_messages(&mut self, picked: impl Fn(&Message) -> bool) -> usize {
+    pub(in crate::ring::range) fn drop_messages(
+        &mut self,
+        picked: impl Fn(&Message) -> bool,
+    ) -> usize {
         self.network.lose(picked)
     }
 
     /// Copies of messages in flight, to be delivered again later.
-    pub(in crate::ring::range) fn copy(&mut self, picked: impl Fn(&Message) -> bool) -> Vec<Message> {
+    pub(in crate::ring::range) fn copy(
+        &mut self,
+        picked: impl Fn(&Message) -> bool,
+    ) -> Vec<Message> {
         self.network.copies(picked)
     }
 
@@ -159,7 +169,12 @@ impl Cluster {
         self.at(NodeId(node)).skew_ms = ms;
     }
 
-    fn ask(&mut self, node: u64, asked: Asked, input: impl FnOnce(RequestId) -> Input) -> RequestId {
+    fn ask(
+        &mut self,
+        node: u64,
+        asked: Asked,
+        input: impl FnOnce(RequestId) -> Input,
+    ) -> RequestId {
         self.requests += 1;
         let request = self.requests;
         if self.at(NodeId(node)).range.is_some() {
@@ -175,10 +190,19 @@ impl Cluster {
     }
 
     /// A client writes and asks for so many replicas at least.
-    pub(in crate::ring::range) fn propose_to(&mut self, node: u64, command: Command, at_least: u8) -> RequestId {
+    pub(in crate::ring::range) fn propose_to(
+        &mut self,
+        node: u64,
+        command: Command,
+        at_least: u8,
+    ) -> RequestId {
         let write = self.requests + 1;
         let payload = command.encode(write);
-        self.ask(node, Asked::Write(write), |request| Input::Propose { request, payload, at_least })
+        self.ask(node, Asked::Write(write), |request| Input::Propose {
+            request,
+            payload,
+            at_least,
+        })
     }
 
     /// A client appends to list 0.
@@ -194,12 +218,17 @@ impl Cluster {
             ReadLevel::Weak => false,
         };
         let floor = self.checks.floor();
-        self.ask(node, Asked::Read { floor, is_strong }, |request| Input::Read { request, level })
+        self.ask(node, Asked::Read { floor, is_strong }, |request| {
+            Input::Read { request, level }
+        })
     }
 
     /// Somebody changes members or quorums.
     pub(in crate::ring::range) fn change(&mut self, node: u64, change: Change) -> RequestId {
-        self.ask(node, Asked::Else, |request| Input::Change { request, change })
+        self.ask(node, Asked::Else, |request| Input::Change {
+            request,
+            change,
+        })
     }
 
     /// A master hands over.
@@ -247,9 +276,14 @@ impl Cluster {
 
     /// The master of the newest term, if any.
     pub(in crate::ring::range) fn master(&self) -> Option<u64> {
-        let ranges = self.nodes.iter().filter_map(|node| Some((node.id, node.range.as_ref()?)));
+        let ranges = self
+            .nodes
+            .iter()
+            .filter_map(|node| Some((node.id, node.range.as_ref()?)));
         let masters = ranges.filter(|(_, range)| range.is_master());
-        masters.max_by_key(|(_, range)| range.term()).map(|(id, _)| id.0)
+        masters
+            .max_by_key(|(_, range)| range.term())
+            .map(|(id, _)| id.0)
     }
 
     /// Runs until this node is the master; hands over to it if another one is.

@@ -40,8 +40,16 @@ struct Image {
 
 #[derive(Clone, Debug)]
 enum Item {
-    Append { append: u64, records: Vec<Record>, synced: bool },
-    Install { head: SnapshotHead, state: HardState, parts: Vec<Bytes> },
+    Append {
+        append: u64,
+        records: Vec<Record>,
+        synced: bool,
+    },
+    Install {
+        head: SnapshotHead,
+        state: HardState,
+        parts: Vec<Bytes>,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -102,7 +110,12 @@ impl Image {
 }
 
 impl Disk {
-    pub(super) fn new(me: Member, configuration: Configuration, policy: Policy, merge: bool) -> Self {
+    pub(super) fn new(
+        me: Member,
+        configuration: Configuration,
+        policy: Policy,
+        merge: bool,
+    ) -> Self {
         let state = State::new(configuration);
         Self {
             me,
@@ -152,7 +165,8 @@ impl Disk {
     /// Whether something is stored at an index, as far as `appendfsync` asks for it.
     pub(super) fn stores(&self, index: Index) -> bool {
         let synced = self.synced.before.index + self.synced.entries.len() as u64;
-        let holds = |record: &Record| matches!(record, Record::Entry(entry) if entry.index == index);
+        let holds =
+            |record: &Record| matches!(record, Record::Entry(entry) if entry.index == index);
         index <= synced
             || self.policy == Policy::EverySecond
                 && self.queue.iter().take(self.written).any(|item| match item {
@@ -167,7 +181,11 @@ impl Disk {
     }
 
     pub(super) fn append(&mut self, append: u64, records: Vec<Record>, synced: bool) {
-        self.queue.push_back(Item::Append { append, records, synced });
+        self.queue.push_back(Item::Append {
+            append,
+            records,
+            synced,
+        });
     }
 
     pub(super) fn apply(&mut self, entries: Vec<Arc<Entry>>) {
@@ -182,13 +200,19 @@ impl Disk {
         let state = self.state.clone();
         let (at, time_ms) = (state.at, state.time_ms);
         self.snapshots.insert(id, state);
-        self.answers.push_back(Input::SnapshotOpened { id, at, time_ms });
+        self.answers
+            .push_back(Input::SnapshotOpened { id, at, time_ms });
     }
 
     pub(super) fn snapshot_read(&mut self, id: u64, number: u64) {
         if let Some(state) = self.snapshots.get(&id) {
             let (bytes, last) = state.part(number);
-            let answer = Input::SnapshotRead { id, number, bytes, last };
+            let answer = Input::SnapshotRead {
+                id,
+                number,
+                bytes,
+                last,
+            };
             self.answers.push_back(answer);
         }
     }
@@ -204,14 +228,18 @@ impl Disk {
         if self.parts.0 == id {
             self.parts.1.insert(number, bytes);
         } else {
-            self.faults.push(format!("part {number} of snapshot {id} follows no part 0"));
+            self.faults
+                .push(format!("part {number} of snapshot {id} follows no part 0"));
         }
         self.answers.push_back(Input::ChunkStored { id, number });
     }
 
     pub(super) fn install(&mut self, head: SnapshotHead, state: HardState) {
         if self.parts.0 != head.id {
-            self.faults.push(format!("snapshot {} is installed from parts of another", head.id));
+            self.faults.push(format!(
+                "snapshot {} is installed from parts of another",
+                head.id
+            ));
         }
         let parts = std::mem::take(&mut self.parts.1).into_values().collect();
         self.queue.push_back(Item::Install { head, state, parts });
@@ -224,7 +252,10 @@ impl Disk {
     }
 
     /// Applies the next batch.
-    pub(super) fn work(&mut self, mut applied: impl FnMut(&Entry, &State, Option<&Reply>)) -> Option<Input> {
+    pub(super) fn work(
+        &mut self,
+        mut applied: impl FnMut(&Entry, &State, Option<&Reply>),
+    ) -> Option<Input> {
         if !matches!(self.work.front(), Some(Work::Apply(_))) {
             return None;
         }
@@ -241,7 +272,10 @@ impl Disk {
             applied(entry, &self.state, reply.as_ref());
             replies.extend(reply.map(|reply| (entry.index, reply)));
         }
-        Some(Input::Applied { upto: self.state.at, replies })
+        Some(Input::Applied {
+            upto: self.state.at,
+            replies,
+        })
     }
 
     /// Writes the next item of the log; tells what has settled by that.
@@ -256,7 +290,11 @@ impl Disk {
         let mut upto = 0;
         for item in self.queue.iter().take(self.written) {
             match item {
-                Item::Append { append, synced: false, .. } if self.policy == Policy::EverySecond => {
+                Item::Append {
+                    append,
+                    synced: false,
+                    ..
+                } if self.policy == Policy::EverySecond => {
                     upto = *append;
                 }
                 _ => break,
@@ -279,7 +317,9 @@ impl Disk {
         while self.written > 0 {
             self.written -= 1;
             match self.queue.pop_front() {
-                Some(Item::Append { append, records, .. }) => {
+                Some(Item::Append {
+                    append, records, ..
+                }) => {
                     upto = append;
                     self.keep(&records);
                 }
@@ -315,13 +355,21 @@ impl Disk {
         self.state.time_ms = head.time_ms;
         self.state.configuration = (head.configured_at, head.configuration);
         self.flushed = self.state.clone();
-        self.synced = Image { state, before: head.at, entries: VecDeque::new() };
+        self.synced = Image {
+            state,
+            before: head.at,
+            entries: VecDeque::new(),
+        };
     }
 
     /// Writes the applied state into the store's own files; drops the log up to there, but for so many
     /// entries.
     pub(super) fn flush(&mut self, keep: u64) -> Vec<Input> {
-        if self.queue.iter().any(|item| matches!(item, Item::Install { .. })) {
+        if self
+            .queue
+            .iter()
+            .any(|item| matches!(item, Item::Install { .. }))
+        {
             return Vec::new();
         }
         self.written = self.queue.len();
@@ -372,12 +420,18 @@ impl Disk {
 
     /// What a restart finds.
     pub(super) fn recover(&self, range: RangeId) -> Recovered {
-        let newer = self.synced.entries.iter().filter_map(|entry| match &entry.content {
-            Content::Configuration(configuration) if entry.index > self.state.configuration.0 => {
-                Some((entry.index, configuration.clone()))
-            }
-            _ => None,
-        });
+        let newer = self
+            .synced
+            .entries
+            .iter()
+            .filter_map(|entry| match &entry.content {
+                Content::Configuration(configuration)
+                    if entry.index > self.state.configuration.0 =>
+                {
+                    Some((entry.index, configuration.clone()))
+                }
+                _ => None,
+            });
         let known = std::iter::once(self.state.configuration.clone());
         Recovered {
             range,

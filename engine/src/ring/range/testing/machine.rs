@@ -91,7 +91,10 @@ pub(super) fn fingerprint(entry: &Entry) -> u64 {
             })
         }
     };
-    mix(mix(mix(mix(content, entry.time_ms), entry.seed), entry.term), entry.index)
+    mix(
+        mix(mix(mix(content, entry.time_ms), entry.seed), entry.term),
+        entry.index,
+    )
 }
 
 impl State {

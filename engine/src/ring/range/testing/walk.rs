@@ -127,7 +127,11 @@ impl Walker {
         let mut draw = self.random.below(10_000);
         let mut falls = |weight: u64| {
             let is_it = draw < weight;
-            draw = if is_it { u64::MAX } else { draw.saturating_sub(weight) };
+            draw = if is_it {
+                u64::MAX
+            } else {
+                draw.saturating_sub(weight)
+            };
             is_it
         };
         if falls(4_200) {
@@ -145,7 +149,11 @@ impl Walker {
         } else if falls(faults.double) {
             self.double();
         } else if falls(faults.flush) {
-            let keep = if self.survives { self.random.below(6) } else { u64::MAX };
+            let keep = if self.survives {
+                self.random.below(6)
+            } else {
+                u64::MAX
+            };
             let node = self.node();
             self.cluster.flush(node, keep);
         } else if falls(faults.crash) {
@@ -261,13 +269,21 @@ impl Walker {
     fn write(&mut self) {
         let node = self.someone();
         let list = self.random.below(4) as u8;
-        let command = if self.one_in(6) { Command::Clear(list) } else { Command::Push(list) };
+        let command = if self.one_in(6) {
+            Command::Clear(list)
+        } else {
+            Command::Push(list)
+        };
         let at_least = if self.one_in(10) { 2 } else { 0 };
         self.cluster.propose_to(node, command, at_least);
     }
 
     fn read(&mut self) {
-        let node = if self.one_in(2) { self.someone() } else { self.node() };
+        let node = if self.one_in(2) {
+            self.someone()
+        } else {
+            self.node()
+        };
         let level = match self.random.below(6) {
             0 => ReadLevel::Weak,
             1 => ReadLevel::Strong { at_least: 2 },
@@ -318,9 +334,15 @@ impl Walker {
         let learners: Vec<NodeId> = configuration.learners.iter().map(|m| m.node).collect();
         let node = NodeId(self.node());
         let change = if self.one_in(3) && !members.contains(&node) {
-            Change::Learners { add: vec![node], remove: Vec::new() }
+            Change::Learners {
+                add: vec![node],
+                remove: Vec::new(),
+            }
         } else if self.one_in(6) && !learners.is_empty() {
-            Change::Learners { add: Vec::new(), remove: learners }
+            Change::Learners {
+                add: Vec::new(),
+                remove: learners,
+            }
         } else {
             let Some((nodes, quorum)) = self.voters(members) else {
                 return;
@@ -413,7 +435,9 @@ impl Cluster {
             };
             let others = range.configuration().members();
             members.contains(&disk.me())
-                || others.iter().any(|other| other.node != node.id && is_left(other))
+                || others
+                    .iter()
+                    .any(|other| other.node != node.id && is_left(other))
         };
         let holding: Vec<_> = self.nodes.iter().filter(is_aware).collect();
         !range.configuration().is_joint()
@@ -425,7 +449,9 @@ impl Cluster {
     /// The last events, for a report.
     pub(in crate::ring::range) fn last_events(&self, most: usize) -> String {
         let from = self.events.len().saturating_sub(most);
-        let lines = self.events[from..].iter().map(|(node, event)| format!("  {node} {event:?}\n"));
+        let lines = self.events[from..]
+            .iter()
+            .map(|(node, event)| format!("  {node} {event:?}\n"));
         lines.collect()
     }
 
@@ -440,7 +466,11 @@ impl Cluster {
             format!(
                 "term {} {} {:?} last {} stored {} commit {} applied {} {:?} in {:?}",
                 range.term(),
-                if range.is_master() { "master" } else { "follows" },
+                if range.is_master() {
+                    "master"
+                } else {
+                    "follows"
+                },
                 range.master(),
                 range.last(),
                 range.stored(),
@@ -465,12 +495,20 @@ impl Cluster {
         };
         let last = self.range(master).last();
         let held = self.checks.history(last, 0);
-        let missing: Vec<_> = self.checks.acknowledged().filter(|(at, _)| !held.contains(at)).collect();
+        let missing: Vec<_> = self
+            .checks
+            .acknowledged()
+            .filter(|(at, _)| !held.contains(at))
+            .collect();
         for (at, write) in missing {
             if self.checks.survive {
-                self.checks.violate("missing", format!("write {write}, acknowledged at {at}"));
+                self.checks
+                    .violate("missing", format!("write {write}, acknowledged at {at}"));
             } else if !self.checks.is_named(at, write) {
-                self.checks.violate("lost unnamed", format!("write {write}, acknowledged at {at}"));
+                self.checks.violate(
+                    "lost unnamed",
+                    format!("write {write}, acknowledged at {at}"),
+                );
             }
         }
     }

@@ -4,7 +4,12 @@ use super::*;
 
 #[test]
 fn a_write_is_acknowledged_once_enough_have_stored_it() {
-    for (row, needed) in [((3, 1, 1), 1), ((3, 1, 3), 1), ((3, 2, 2), 2), ((3, 3, 1), 3)] {
+    for (row, needed) in [
+        ((3, 1, 1), 1),
+        ((3, 1, 3), 1),
+        ((3, 2, 2), 2),
+        ((3, 3, 1), 3),
+    ] {
         let mut cluster = cluster(row, 3, None);
         for node in 1..=3 {
             cluster.hold_settles(node);
@@ -46,7 +51,10 @@ fn with_fewer_than_w_in_reach_a_write_is_refused_and_not_appended() {
     cluster.run(1_500);
     let last = cluster.range(1).last();
     let write = cluster.push(1);
-    assert_eq!(cluster.outcome(write), Some(&Outcome::Refused(Refusal::TooFewReplicas)));
+    assert_eq!(
+        cluster.outcome(write),
+        Some(&Outcome::Refused(Refusal::TooFewReplicas))
+    );
     assert_eq!(cluster.range(1).last(), last);
     assert_sound(&cluster);
 }
@@ -64,15 +72,19 @@ fn in_row_3_1_3_nobody_is_elected_unless_all_are_there() {
 
 #[test]
 fn election_by_majority_in_row_3_1_3_is_noticed() {
-    assert_noticed(Mutation::ElectByMajority, "leader completeness", |mutation| {
-        let mut cluster = cluster((3, 1, 3), 3, mutation);
-        cluster.isolate(1);
-        let write = cluster.push(1);
-        cluster.settle();
-        assert!(cluster.is_done(write));
-        cluster.run(3_000);
-        cluster
-    });
+    assert_noticed(
+        Mutation::ElectByMajority,
+        "leader completeness",
+        |mutation| {
+            let mut cluster = cluster((3, 1, 3), 3, mutation);
+            cluster.isolate(1);
+            let write = cluster.push(1);
+            cluster.settle();
+            assert!(cluster.is_done(write));
+            cluster.run(3_000);
+            cluster
+        },
+    );
 }
 
 /// Raft's figure 8, on three: what is stored by enough in an older term may still be replaced.
@@ -142,7 +154,11 @@ fn a_weak_read_says_how_old_it_may_be() {
     cluster.isolate(3);
     cluster.run(300);
     let read = cluster.read(3, ReadLevel::Configured);
-    let Some(Outcome::Read { behind_ms: Some(behind_ms), .. }) = cluster.outcome(read) else {
+    let Some(Outcome::Read {
+        behind_ms: Some(behind_ms),
+        ..
+    }) = cluster.outcome(read)
+    else {
         panic!("{:?}", cluster.outcome(read));
     };
     assert!(*behind_ms >= 300);
@@ -156,7 +172,10 @@ fn losing_office_makes_pending_writes_unknown() {
         let write = cluster.push(1);
         cluster.run(2_000);
         let said = cluster.outcome(write).cloned();
-        assert!(mutation.is_some() || said == Some(Outcome::Unknown), "{said:?}");
+        assert!(
+            mutation.is_some() || said == Some(Outcome::Unknown),
+            "{said:?}"
+        );
         cluster
     });
 }
@@ -179,7 +198,9 @@ fn a_master_whose_disk_stands_still_steps_down() {
     cluster.push(1);
     cluster.run(1_000);
     assert!(!cluster.range(1).is_master());
-    assert!(cluster.run_until(3_000, |cluster| cluster.master().is_some_and(|master| master != 1)));
+    assert!(cluster.run_until(3_000, |cluster| {
+        cluster.master().is_some_and(|master| master != 1)
+    }));
     assert_sound(&cluster);
 }
 

@@ -45,7 +45,10 @@ fn voters_are_replaced_and_the_old_copies_destroyed() {
 fn a_master_that_leaves_hands_over_first() {
     let mut cluster = with_learners(None);
     cluster.change(1, voters(&[2, 4, 5], (3, 2, 2)));
-    assert!(cluster.run_until(4_000, |cluster| cluster.master().is_some_and(|m| m != 1) && cluster.agrees()));
+    assert!(
+        cluster.run_until(4_000, |cluster| cluster.master().is_some_and(|m| m != 1)
+            && cluster.agrees())
+    );
     assert_sound(&cluster);
 }
 
@@ -56,7 +59,10 @@ fn a_learner_that_lags_does_not_become_a_voter() {
     cluster.change(1, learners(&[4], &[]));
     cluster.run(200);
     let change = cluster.change(1, voters(&[1, 2, 4], (3, 2, 2)));
-    assert_eq!(cluster.outcome(change), Some(&Outcome::Refused(Refusal::Changing)));
+    assert_eq!(
+        cluster.outcome(change),
+        Some(&Outcome::Refused(Refusal::Changing))
+    );
     assert_sound(&cluster);
 }
 
@@ -121,6 +127,10 @@ fn a_former_incarnation_that_heard_nothing_makes_room_for_the_next() {
     cluster.run(100);
     cluster.change(1, learners(&[4], &[]));
     cluster.heal();
-    assert!(cluster.run_until(3_000, Cluster::agrees), "{}", cluster.describe());
+    assert!(
+        cluster.run_until(3_000, Cluster::agrees),
+        "{}",
+        cluster.describe()
+    );
     assert_sound(&cluster);
 }

@@ -20,7 +20,12 @@ fn cluster(row: (u8, u8, u8), machines: u64, mutation: Option<Mutation>) -> Clus
     cluster_with(row, machines, mutation, Policy::Always)
 }
 
-fn cluster_with(row: (u8, u8, u8), machines: u64, mutation: Option<Mutation>, policy: Policy) -> Cluster {
+fn cluster_with(
+    row: (u8, u8, u8),
+    machines: u64,
+    mutation: Option<Mutation>,
+    policy: Policy,
+) -> Cluster {
     let mut cluster = Cluster::new(row, machines, mutation, policy);
     cluster.elect(1);
     let write = cluster.push(1);
@@ -31,7 +36,11 @@ fn cluster_with(row: (u8, u8, u8), machines: u64, mutation: Option<Mutation>, po
 
 /// Whether the checks are content.
 fn assert_sound(cluster: &Cluster) {
-    assert!(cluster.violations().is_empty(), "{:#?}", cluster.violations());
+    assert!(
+        cluster.violations().is_empty(),
+        "{:#?}",
+        cluster.violations()
+    );
 }
 
 /// Whether a schedule is clean when no rule is broken, and noticed when this one is.
@@ -39,7 +48,10 @@ fn assert_noticed(mutation: Mutation, name: &str, schedule: impl Fn(Option<Mutat
     assert_sound(&schedule(None));
     let broken = schedule(Some(mutation));
     let found = broken.violations();
-    assert!(found.iter().any(|what| what.starts_with(name)), "{mutation:?} is not noticed: {found:?}");
+    assert!(
+        found.iter().any(|what| what.starts_with(name)),
+        "{mutation:?} is not noticed: {found:?}"
+    );
 }
 
 fn nodes(ids: &[u64]) -> Vec<NodeId> {
@@ -47,9 +59,15 @@ fn nodes(ids: &[u64]) -> Vec<NodeId> {
 }
 
 fn voters(ids: &[u64], (n, w, r): (u8, u8, u8)) -> Change {
-    Change::Voters { nodes: nodes(ids), quorum: Quorum::new(n, w, r).unwrap() }
+    Change::Voters {
+        nodes: nodes(ids),
+        quorum: Quorum::new(n, w, r).unwrap(),
+    }
 }
 
 fn learners(add: &[u64], remove: &[u64]) -> Change {
-    Change::Learners { add: nodes(add), remove: nodes(remove) }
+    Change::Learners {
+        add: nodes(add),
+        remove: nodes(remove),
+    }
 }

@@ -23,14 +23,21 @@ fn walk(mutation: Mutation, seed: u64) -> Walk {
     if row == (3, 1, 1) {
         faults.change = 0;
     }
-    Walk { policy, faults, ..Walk::new(row, seed) }
+    Walk {
+        policy,
+        faults,
+        ..Walk::new(row, seed)
+    }
 }
 
 /// The first seed by which it is noticed; the same walk is clean without it.
 fn noticed(mutation: Mutation, seeds: u64) -> Option<(u64, String)> {
     (0..seeds).find_map(|seed| {
         let walk = walk(mutation, seed);
-        let broken = Walk { mutation: Some(mutation), ..walk };
+        let broken = Walk {
+            mutation: Some(mutation),
+            ..walk
+        };
         let broken = broken.run();
         if broken.is_safe() {
             return None;
@@ -44,7 +51,9 @@ fn noticed(mutation: Mutation, seeds: u64) -> Option<(u64, String)> {
 #[test]
 fn every_broken_rule_is_noticed_by_walks() {
     // A master that stays harms nobody whom the other rules protect: its own test asks for it.
-    let mutations = Mutation::ALL.iter().filter(|&&mutation| mutation != Mutation::NeverStepDown);
+    let mutations = Mutation::ALL
+        .iter()
+        .filter(|&&mutation| mutation != Mutation::NeverStepDown);
     let mut missed = Vec::new();
     for &mutation in mutations {
         match noticed(mutation, 150) {

@@ -9,7 +9,16 @@ fn a_vote_leaves_only_once_it_is_synced() {
     cluster.hold_settles(3);
     cluster.run(3_000);
     let grants = |cluster: &mut Cluster| {
-        let votes = cluster.copy(|m| matches!(m.body, Body::Ballot { pre: false, granted: true, .. }));
+        let votes = cluster.copy(|m| {
+            matches!(
+                m.body,
+                Body::Ballot {
+                    pre: false,
+                    granted: true,
+                    ..
+                }
+            )
+        });
         votes.len()
     };
     assert_eq!((cluster.master(), grants(&mut cluster)), (None, 0));
@@ -87,7 +96,11 @@ fn when_all_have_lost_power_all_together_elect() {
     cluster.run(4_000);
     assert_eq!(cluster.master(), None);
     cluster.restart(3);
-    assert!(cluster.run_until(4_000, Cluster::agrees), "{}", cluster.describe());
+    assert!(
+        cluster.run_until(4_000, Cluster::agrees),
+        "{}",
+        cluster.describe()
+    );
     assert_sound(&cluster);
 }
 
@@ -172,7 +185,11 @@ fn is_left_behind(mutation: Option<Mutation>) -> Cluster {
 fn a_snapshot_replaces_the_state_and_merges_nothing() {
     assert_noticed(Mutation::MergeSnapshot, "equal state", |mutation| {
         let cluster = is_left_behind(mutation);
-        assert!(mutation.is_some() || cluster.agrees(), "{}", cluster.describe());
+        assert!(
+            mutation.is_some() || cluster.agrees(),
+            "{}",
+            cluster.describe()
+        );
         cluster
     });
 }

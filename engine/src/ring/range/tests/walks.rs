@@ -7,7 +7,10 @@ const ROWS: [(u8, u8, u8); 5] = [(3, 2, 2), (3, 3, 1), (3, 1, 3), (3, 1, 1), (5,
 fn walk(row: (u8, u8, u8), seeds: std::ops::Range<u64>) {
     for seed in seeds {
         for policy in [Policy::Always, Policy::EverySecond] {
-            let mut walk = Walk { policy, ..Walk::new(row, seed) };
+            let mut walk = Walk {
+                policy,
+                ..Walk::new(row, seed)
+            };
             if row == (3, 1, 1) {
                 // What one replica commits may be lost, new members among it.
                 walk.faults.change = 0;
@@ -46,7 +49,9 @@ fn walks_of_five_end_in_agreement() {
 
 fn setting(name: &str, otherwise: u64) -> u64 {
     let value = std::env::var(name).ok();
-    value.and_then(|value| value.parse().ok()).unwrap_or(otherwise)
+    value
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(otherwise)
 }
 
 /// Searches many seeds and lists what it finds by kind: `WALK_FROM`, `WALK_TO`, `WALK_STEPS`, `WALK_ROW`.
@@ -56,11 +61,18 @@ fn search() {
     let mut kinds = std::collections::BTreeMap::new();
     let row = setting("WALK_ROW", 99) as usize;
     for seed in setting("WALK_FROM", 0)..setting("WALK_TO", 100) {
-        let rows = ROWS.iter().enumerate().filter(|&(place, _)| row == 99 || row == place);
+        let rows = ROWS
+            .iter()
+            .enumerate()
+            .filter(|&(place, _)| row == 99 || row == place);
         for (_, &row) in rows {
             for policy in [Policy::Always, Policy::EverySecond] {
                 let steps = setting("WALK_STEPS", 4_000);
-                let mut walk = Walk { policy, steps, ..Walk::new(row, seed) };
+                let mut walk = Walk {
+                    policy,
+                    steps,
+                    ..Walk::new(row, seed)
+                };
                 walk.traced = setting("WALK_TRACED", 0) > 0;
                 walk.faults.change = setting("WALK_CHANGE", walk.faults.change);
                 walk.faults.power = setting("WALK_POWER", walk.faults.power);
@@ -77,7 +89,10 @@ fn search() {
                         println!("{}{}", cluster.last_events(60), cluster.describe());
                     }
                     let kind = format!("{row:?} {policy:?} {name}");
-                    kinds.entry(kind).or_insert_with(Vec::new).push((seed, what));
+                    kinds
+                        .entry(kind)
+                        .or_insert_with(Vec::new)
+                        .push((seed, what));
                 }
             }
         }
