@@ -87,32 +87,6 @@ fn election_by_majority_in_row_3_1_3_is_noticed() {
     );
 }
 
-/// Raft's figure 8, on three: what is stored by enough in an older term may still be replaced.
-fn figure_8(mutation: Option<Mutation>) -> Cluster {
-    let mut cluster = cluster((3, 2, 2), 3, mutation);
-    cluster.isolate(1);
-    cluster.push(1);
-    cluster.run(2_000);
-    // Another master, whose entries stay with it.
-    let other = if cluster.range(2).is_master() { 2 } else { 3 };
-    let third = 5 - other;
-    cluster.isolate(other);
-    cluster.push(other);
-    cluster.settle();
-    cluster.crash(other);
-    cluster.heal();
-    for node in [1, third] {
-        cluster.part(node, other);
-    }
-    cluster.run_until(5_000, |cluster| cluster.range(1).is_master());
-    cluster
-}
-
-#[test]
-fn an_entry_of_an_older_term_is_not_committed_by_counting() {
-    assert_sound(&figure_8(None));
-}
-
 #[test]
 fn a_strong_read_sees_what_was_acknowledged_at_any_replica() {
     let mut cluster = cluster((3, 3, 1), 3, None);
