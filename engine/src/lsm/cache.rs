@@ -16,12 +16,12 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 
 use super::sstable::block::Block;
+use crate::striped::Striped;
 
 /// What an entry costs besides the block's own bytes: the key, the handle, the cache's bookkeeping and
 /// the allocation's header.
 const OVERHEAD_BYTES: u64 = 160;
 const SHARDS: usize = 32;
-const STRIPES: usize = 8;
 /// Tables may keep blocks in up to half of the capacity.
 const PINNED_SHARE: u64 = 2;
 /// What is lent is taken from the cache in so many steps, as each makes it lock all its shards.
@@ -99,14 +99,6 @@ impl Weighter<Key, CachedBlock> for ByMemory {
     }
 }
 
-/// Counters on cache lines of their own, so that cores do not fight over one.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Stripe {
-    hits: AtomicU64,
-    misses: AtomicU64,
-}
-
 /// How the cache is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BlockCacheStats {
@@ -129,7 +121,8 @@ pub struct BlockCacheStats {
 #[derive(Debug)]
 pub struct BlockCache {
     blocks: Cache<Key, CachedBlock, ByMemory, FixedHasher, DefaultLifecycle<Key, CachedBlock>>,
-    stripes: [Stripe; STRIPES],
+    hits: Striped,
+    misses: Striped,
     /// Bytes lent; changed under the lock of `set_aside`.
     pinned: AtomicU64,
     capacity_bytes: u64,
@@ -151,7 +144,8 @@ impl BlockCache {
         let lifecycle = DefaultLifecycle::default();
         Self {
             blocks: Cache::with_options(options, ByMemory, FixedHasher::default(), lifecycle),
-            stripes: Default::default(),
+            hits: Striped::default(),
+            misses: Striped::default(),
             pinned: AtomicU64::new(0),
             capacity_bytes,
             set_aside: Mutex::new(0),
@@ -202,13 +196,12 @@ impl BlockCache {
     #[inline]
     pub(crate) fn get(&self, table: u64, offset: u64) -> Option<CachedBlock> {
         let found = self.blocks.get(&Key { table, offset });
-        let stripe = &self.stripes[(offset >> 12) as usize % STRIPES];
         let counter = if found.is_some() {
-            &stripe.hits
+            &self.hits
         } else {
-            &stripe.misses
+            &self.misses
         };
-        counter.fetch_add(1, Ordering::Relaxed);
+        counter.count();
         found
     }
 
@@ -228,16 +221,10 @@ impl BlockCache {
 
     /// Hits, misses and memory.
     pub fn stats(&self) -> BlockCacheStats {
-        let sum = |pick: fn(&Stripe) -> &AtomicU64| {
-            self.stripes
-                .iter()
-                .map(|stripe| pick(stripe).load(Ordering::Relaxed))
-                .sum()
-        };
         let pinned_bytes = self.pinned.load(Ordering::Relaxed);
         BlockCacheStats {
-            hits: sum(|stripe| &stripe.hits),
-            misses: sum(|stripe| &stripe.misses),
+            hits: self.hits.sum(),
+            misses: self.misses.sum(),
             bytes: self.blocks.weight() + pinned_bytes,
             blocks: self.blocks.len() as u64,
             pinned_bytes,
