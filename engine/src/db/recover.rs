@@ -60,11 +60,18 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         // A crash from here on is not a clean end.
         core.storage.commit(meta).await?;
         core.storage.remove(orphans).await?;
+        core.assume_from(core.visible.load(Acquire));
         core.spawn(Work::Flush, Self::flush_forever);
         let recovered = core.replay(&segments).await;
         if let Err(error) = recovered {
             core.stop().await;
             return Err(error);
+        }
+        if core.assumed.is_open() {
+            // Where it holds up compactions and nothing else.
+            core.spawn(Work::Compaction, |core| async move {
+                core.resolve_at_last().await
+            });
         }
         core.spawn(Work::Compaction, Self::compact_forever);
         core.spawn(Work::Upkeep, Self::sync_forever);
@@ -132,6 +139,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             pressure: Default::default(),
             health: Default::default(),
             counters: Default::default(),
+            assumed: Default::default(),
             cuts: Mutex::default(),
             changed: Default::default(),
             flush_wanted: Default::default(),
@@ -273,7 +281,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         self.applied.store(replayed.position, Release);
         applier.freeze_if_full(self);
         if self.frozen.lock().len() >= FROZEN_MOST {
+            self.resolve_while_applying().await?;
             self.await_flush().await?;
+            // What was flushed may be evicted, but is in the tables.
+            self.assume_from(applier.seq);
         }
         Ok(())
     }
@@ -311,6 +322,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     ) -> Result<Log<S::Writer>> {
         tracing::warn!(%error, "the log cannot be synced; what it holds is flushed and it begins anew");
         let segment = self.new_id();
+        self.resolve_while_applying().await?;
         self.flush_all_for(segment).await?;
         let log = self.begin_log(segment, position, base_time_ms).await?;
         let left = std::mem::take(&mut self.commit.lock().segments);

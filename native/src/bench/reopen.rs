@@ -56,7 +56,12 @@ pub struct ReopenArgs {
     pub rounds: u32,
 
     /// Which of the two to measure.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "embedded,server")]
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "embedded,server"
+    )]
     pub of: Vec<Kind>,
 
     /// Where the store goes: a new directory if not given, removed at the end.
@@ -150,7 +155,11 @@ fn measure(args: &ReopenArgs, kind: Kind, round: u32, data: &Path) -> Result<(),
 
 /// Puts every key, unless they are there; then, with flushes held up as by a slow disk, overwrites keys
 /// until the active memtable is full behind one that waits. Tells what is left in memory.
-async fn fill<M: Filled>(args: &ReopenArgs, store: &M, held: &AtomicBool) -> Result<String, String> {
+async fn fill<M: Filled>(
+    args: &ReopenArgs,
+    store: &M,
+    held: &AtomicBool,
+) -> Result<String, String> {
     let permutation = Permutation::new(args.keys, mix(args.memory));
     let values = Values::new(args.value_bytes, mix(args.keys));
     let mut random = Random::new(mix(args.keys));
@@ -179,7 +188,9 @@ async fn fill<M: Filled>(args: &ReopenArgs, store: &M, held: &AtomicBool) -> Res
         largest = active.max(largest);
         if frozen > 0 && active as f64 >= FULL * largest as f64 {
             let active = bytes(active as u64);
-            return Ok(format!("{frozen} memtable frozen, {active} in the active one"));
+            return Ok(format!(
+                "{frozen} memtable frozen, {active} in the active one"
+            ));
         }
     }
 }
@@ -220,7 +231,10 @@ impl Filled for CommandStore<HeldStorage, NativeRuntime> {
             })
         };
         let replies = self.execute(pairs.into_iter().map(set).collect()).await;
-        match replies.iter().find(|reply| **reply != Reply::Simple("OK".into())) {
+        match replies
+            .iter()
+            .find(|reply| **reply != Reply::Simple("OK".into()))
+        {
             Some(reply) => Err(format!("{reply:?}")),
             None => Ok(()),
         }
