@@ -28,6 +28,18 @@ use crate::{Error, ErrorKind, Object, Result, Runtime, Storage, Work};
 /// Memtables that may wait to be flushed while the log is replayed.
 const FROZEN_MOST: usize = 2;
 
+/// An opening that is dropped midway asks the tasks it has started to end: they hold the store, and with it
+/// the lock.
+struct Opening<'a, S: Storage, R: Runtime, M: Machine>(Option<&'a Arc<Core<S, R, M>>>);
+
+impl<S: Storage, R: Runtime, M: Machine> Drop for Opening<'_, S, R, M> {
+    fn drop(&mut self) {
+        if let Some(core) = self.0 {
+            core.ask_to_stop();
+        }
+    }
+}
+
 impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     /// Opens the store, or makes one where there is nothing.
     pub(crate) async fn open(
@@ -61,6 +73,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         core.storage.commit(meta).await?;
         core.storage.remove(orphans).await?;
         core.assume_from(core.visible.load(Acquire));
+        let mut opening = Opening(Some(&core));
         core.spawn(Work::Flush, Self::flush_forever);
         let recovered = core.replay(&segments).await;
         if let Err(error) = recovered {
@@ -75,6 +88,8 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         }
         core.spawn(Work::Compaction, Self::compact_forever);
         core.spawn(Work::Upkeep, Self::sync_forever);
+        opening.0 = None;
+        drop(opening);
         Ok(core)
     }
 
