@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use super::applier::Applier;
+use super::assumed::Assumed;
 use super::commit::Commit;
 use super::compact::Manual;
 use super::flush::Frozen;
@@ -64,6 +65,8 @@ pub(crate) struct Core<S: Storage, R: Runtime, M: Machine> {
     pub flush_without_log: AtomicBool,
     /// Set until the log has been replayed.
     pub replaying: AtomicBool,
+    /// What replay has assumed of keys.
+    pub assumed: Assumed,
     /// Tails that replay cut off.
     pub cuts: Mutex<Vec<crate::log::Cut>>,
 

@@ -373,6 +373,32 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         if let Some(found) = search.ask_memtables(&view, memtables, trace)? {
             return Ok(found);
         }
+        self.find_in_tables(&view, &mut search, trace).await
+    }
+
+    /// The version of `key` that the tables have for a reader at `seq_max`, whatever the memtables say. Fills
+    /// nothing into the hash table.
+    pub(super) async fn find_flushed(
+        &self,
+        view: &View<S>,
+        key: &[u8],
+        seq_max: u64,
+    ) -> Result<Option<Found>> {
+        let mut search = Search {
+            read_seq: SEQ_MAX,
+            ranges: false,
+            ..Search::begin(self, hash_key(key), key, seq_max)
+        };
+        self.find_in_tables(view, &mut search, &mut ()).await
+    }
+
+    async fn find_in_tables<T: DbTrace>(
+        &self,
+        view: &View<S>,
+        search: &mut Search<'_>,
+        trace: &mut T,
+    ) -> Result<Option<Found>> {
+        let (hash, key, seq_max) = (search.hash, search.key, search.seq_max);
         for (level, meta) in view.levels.holding(key) {
             let table = view.table(meta.id)?;
             if !search.enter(table, meta, level, trace) {
