@@ -14,10 +14,10 @@ pub mod lsm;
 pub mod memory;
 pub mod random;
 pub mod record;
+pub mod ring;
 pub mod runtime;
 mod signal;
 pub mod sim;
-pub mod ring;
 pub mod slot;
 pub mod storage;
 

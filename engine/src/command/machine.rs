@@ -277,7 +277,8 @@ impl<S: Storage, R: Runtime> State for Keyspace<'_, '_, S, R> {
     async fn clear(&mut self) -> Result<()> {
         let there = match self.changes.scope().cloned() {
             Some(scope) => {
-                self.changes.delete_range(&scope.start, scope.end.as_deref());
+                self.changes
+                    .delete_range(&scope.start, scope.end.as_deref());
                 scope.counts
             }
             None => {

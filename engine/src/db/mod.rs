@@ -52,11 +52,11 @@ pub(crate) use self::admit::{NEEDS_NO_LOOK_BYTES, Needs};
 pub(crate) use self::commit::Ticket;
 use self::core::Core;
 pub(crate) use self::ranges::{
-    AMNESIAC, Applied, AsyncRecords, Found as FoundRange, Hard, Ingested, Logged, Note, Replacement,
-    Span as RangeSpan,
+    AMNESIAC, Applied, AsyncRecords, Found as FoundRange, Hard, Ingested, Logged, Note,
+    Replacement, Span as RangeSpan,
 };
-pub(crate) use self::snapshot::{Brief, Pin};
 use self::read::Known;
+pub(crate) use self::snapshot::{Brief, Pin};
 use crate::record::hash_key;
 use crate::{Error, ErrorKind, Result, Runtime, Storage};
 

@@ -290,7 +290,11 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             .await
     }
 
-    pub(super) async fn resume_log(&self, segment: u64, end: &SegmentEnd) -> Result<Log<S::Writer>> {
+    pub(super) async fn resume_log(
+        &self,
+        segment: u64,
+        end: &SegmentEnd,
+    ) -> Result<Log<S::Writer>> {
         let writer = self
             .storage
             .resume(Object::Segment(segment), end.bytes)
@@ -427,10 +431,7 @@ pub(super) async fn segments_of<S: Storage>(
     segments.sort_unstable();
     if let Some(&first) = segments.first()
         && first != manifest.log_start
-        && manifest
-            .ranges
-            .iter()
-            .any(|range| range.applied_index > 0)
+        && manifest.ranges.iter().any(|range| range.applied_index > 0)
         && manifest.log_synced.segment == manifest.log_start
     {
         return Err(Error::new(

@@ -92,7 +92,9 @@ impl Configuration {
 
     /// The member that `node` is, voting or not.
     pub fn member(&self, node: NodeId) -> Option<Member> {
-        self.members().into_iter().find(|member| member.node == node)
+        self.members()
+            .into_iter()
+            .find(|member| member.node == node)
     }
 
     /// Everybody, once.

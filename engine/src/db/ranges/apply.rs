@@ -71,9 +71,13 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
 
 impl<S: Storage, R: Runtime, M: Machine> Applying<'_, S, R, M> {
     fn applier(&mut self) -> Result<&mut Applier<S>> {
-        self.applier
-            .as_mut()
-            .ok_or_else(|| Error::new(ErrorKind::Closed, "applying", "the right has been given back"))
+        self.applier.as_mut().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Closed,
+                "applying",
+                "the right has been given back",
+            )
+        })
     }
 
     /// Applies a range's next entry. The machine's reply, if the entry was the machine's.
