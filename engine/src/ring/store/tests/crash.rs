@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::random::Random;
-use crate::storage::faulty::Moment;
+use crate::storage::faulty::{Fault, Moment, When};
 
 const A: RangeId = 10;
 const B: RangeId = 11;
+const C: RangeId = 12;
 
 /// What a range may look like after a crash: a state of the workload between the last that was promised
 /// and the newest that was begun.
@@ -165,7 +166,7 @@ impl Workload<'_> {
     }
 }
 
-fn run(storage: &FaultyStorage, sync: Sync, notes: &mut Notes) -> Result<()> {
+fn run(storage: &FaultyStorage, sync: Sync, busy: bool, notes: &mut Notes) -> Result<()> {
     let runtime = TestRuntime::new(4);
     let done = runtime.block_on(async {
         let (store, _) = RangeStore::open(storage.clone(), runtime.clone(), options(sync)).await?;
@@ -173,10 +174,29 @@ fn run(storage: &FaultyStorage, sync: Sync, notes: &mut Notes) -> Result<()> {
             store: &store,
             notes,
         };
-        workload.run().await
+        if !busy {
+            return workload.run().await;
+        }
+        let (done, kept_busy) = futures_lite::future::zip(workload.run(), keep_busy(&store)).await;
+        done.and(kept_busy)
     });
     runtime.kill_all();
     done
+}
+
+/// A third range, so that flushes, rotations and trims overlap with everything.
+async fn keep_busy(store: &RangeStore<FaultyStorage, TestRuntime>) -> Result<()> {
+    store.found(C, founder(), &alone()).await?;
+    for index in 1..=40 {
+        let entry = [put(C, 1, index, &[index as u8; 1500])];
+        let ticket = store.append(C, 0, &as_records(&entry))?;
+        store.settle(ticket, Durability::Written).await?;
+        store.apply(C, &entry).await?;
+        if index % 6 == 0 {
+            store.db().flush().await?;
+        }
+    }
+    Ok(())
 }
 
 /// What is there of a range. What is in the state has no terms any more; they are the workload's.
@@ -257,7 +277,8 @@ fn check(storage: &FaultyStorage, sync: Sync, notes: &Notes, loses_power: bool, 
             .unwrap()
     };
     // B's snapshot holds A's keys, which are found there only by walking.
-    assert_eq!(counted as usize, keys(A).len() + keys(B).len());
+    let there = [A, B, C].map(|range| keys(range).len());
+    assert_eq!(counted as usize, there.iter().sum::<usize>());
     let verified = process.do_(process.store.db().verify()).unwrap();
     assert!(verified.is_sound(), "{:?}", verified.problems);
     // What was served has to last, and nothing is left over.
@@ -269,47 +290,105 @@ fn check(storage: &FaultyStorage, sync: Sync, notes: &Notes, loses_power: bool, 
     again.runtime.kill_all();
 }
 
-fn every_crash(sync: Sync, seed: u64) {
-    let calm = FaultyStorage::new();
-    run(&calm, sync, &mut Notes::new()).unwrap();
-    let mut dice = Random::new(seed);
+/// Checks what each of some modes leaves, all of them if there is time.
+fn check_modes(storage: &FaultyStorage, sync: Sync, notes: &Notes, dice: &mut Random, torn: bool) {
+    let long = std::env::var("TRILITH_LONG").is_ok();
+    let modes: Vec<CrashMode> = CrashMode::all(0..4).collect();
+    let drawn = dice.index(modes.len());
+    for (number, mode) in modes.into_iter().enumerate() {
+        if number > 1 && number != drawn && !long {
+            continue;
+        }
+        let (loses_power, tears) = match mode {
+            CrashMode::ProcessKilled => (false, false),
+            CrashMode::ProcessKilledTorn { .. } => (false, true),
+            CrashMode::PowerLoss => (true, false),
+            CrashMode::PowerLossTorn { .. } => (true, true),
+        };
+        eprintln!("{mode:?}, {sync:?}");
+        check(
+            &storage.restart(mode),
+            sync,
+            notes,
+            loses_power,
+            torn || tears,
+        );
+    }
+}
+
+fn every_crash(sync: Sync, slow: Option<u64>) {
+    let busy = slow.is_some();
+    let plan = || slow.map_or_else(Plan::new, |seed| Plan::slow(seed, 4));
+    let calm = FaultyStorage::with_plan(plan());
+    run(&calm, sync, busy, &mut Notes::new()).unwrap();
+    let mut dice = Random::new(slow.unwrap_or(99));
     let long = std::env::var("TRILITH_LONG").is_ok();
     for point in Plan::every_crash(calm.operations()) {
-        let halfway = point.moment == Moment::During;
-        let storage = FaultyStorage::with_plan(point.plan());
-        let mut notes = Notes::new();
-        run(&storage, sync, &mut notes).unwrap_err();
-        let modes: Vec<CrashMode> = CrashMode::all(0..4).collect();
-        let drawn = dice.below(modes.len() as u64) as usize;
-        for (number, mode) in modes.into_iter().enumerate() {
-            if number > 1 && number != drawn && !long {
-                continue;
-            }
-            let (loses_power, torn) = match mode {
-                CrashMode::ProcessKilled => (false, false),
-                CrashMode::ProcessKilledTorn { .. } => (false, true),
-                CrashMode::PowerLoss => (true, false),
-                CrashMode::PowerLossTorn { .. } => (true, true),
-            };
-            let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                // Half a record is a tail that is cut.
-                let torn = torn || halfway;
-                check(&storage.restart(mode), sync, &notes, loses_power, torn);
-            }));
-            if let Err(panic) = caught {
-                eprintln!("{point:?}, {mode:?}, {sync:?}");
-                std::panic::resume_unwind(panic);
-            }
+        if busy && !long && dice.index(4) > 0 {
+            continue;
         }
+        let crash = Fault::Crash(point.moment);
+        let storage = FaultyStorage::with_plan(plan().once(When::index(point.index), crash));
+        let mut notes = Notes::new();
+        let done = run(&storage, sync, busy, &mut notes);
+        assert!(done.is_err() || busy);
+        eprintln!("{point:?}, {slow:?}");
+        // Half a record is a tail that is cut.
+        let halfway = point.moment == Moment::During;
+        check_modes(&storage, sync, &notes, &mut dice, halfway);
+    }
+}
+
+/// An operation fails, once; then the machine goes down, some time later.
+fn every_failure(sync: Sync, slow: Option<u64>, fault: &Fault) {
+    let busy = slow.is_some();
+    let plan = || slow.map_or_else(Plan::new, |seed| Plan::slow(seed, 4));
+    let calm = FaultyStorage::with_plan(plan());
+    run(&calm, sync, busy, &mut Notes::new()).unwrap();
+    let mut dice = Random::new(slow.unwrap_or(98));
+    let long = std::env::var("TRILITH_LONG").is_ok();
+    for index in 1..calm.operations() {
+        if busy && !long && dice.index(3) > 0 {
+            continue;
+        }
+        let plan = plan().once(When::index(index), fault.clone());
+        let storage = FaultyStorage::with_plan(plan);
+        let mut notes = Notes::new();
+        let done = run(&storage, sync, busy, &mut notes);
+        eprintln!("operation {index}, {slow:?}: {done:?}");
+        check_modes(&storage, sync, &notes, &mut dice, true);
     }
 }
 
 #[test]
 fn a_crash_at_any_operation_loses_nothing_that_was_synced() {
-    every_crash(Sync::Always, 1);
+    every_crash(Sync::Always, None);
 }
 
 #[test]
 fn a_crash_at_any_operation_loses_nothing_that_was_written_or_says_so() {
-    every_crash(Sync::EverySecond, 2);
+    every_crash(Sync::EverySecond, None);
+}
+
+#[test]
+fn a_crash_amid_other_work_loses_nothing_either() {
+    for seed in 0..4 {
+        every_crash(
+            if seed % 2 == 0 {
+                Sync::Always
+            } else {
+                Sync::No
+            },
+            Some(seed),
+        );
+    }
+}
+
+#[test]
+fn a_failure_of_any_operation_breaks_no_promise() {
+    for fault in [Fault::Fail, Fault::Full] {
+        every_failure(Sync::Always, None, &fault);
+        every_failure(Sync::EverySecond, None, &fault);
+        every_failure(Sync::No, Some(7), &fault);
+    }
 }
