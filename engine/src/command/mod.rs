@@ -32,7 +32,12 @@ pub use command::{
 };
 pub use encoding::SEMANTICS;
 pub use introspect::{answer_command, markdown};
-pub use machine::{Commands, Tally};
+pub(crate) use keyspace::{
+    PREFIX_BYTES as KEYS_PREFIX_BYTES, PlaceKind, deadlines_of, keys_of, place, place_kind,
+    split_deadline,
+};
+pub(crate) use machine::expire_payload;
+pub use machine::{Commands, Tally, command_payload};
 pub use number::{format_integer, parse_integer};
 pub use reply::{Encoder, Protocol, Reply};
 pub use state::{State, Value};

@@ -15,6 +15,7 @@ use super::health::Health;
 use super::machine::Machine;
 use super::options::{Budget, Options};
 use super::pressure::Pressure;
+use super::ranges::Ranges;
 use super::snapshot::Snapshots;
 use super::stats::Counters;
 use super::unflushed::UnflushedRanges;
@@ -65,6 +66,8 @@ pub(crate) struct Core<S: Storage, R: Runtime, M: Machine> {
     pub flush_without_log: AtomicBool,
     /// Set until the log has been replayed.
     pub replaying: AtomicBool,
+    /// The replicated ranges, if the log is theirs.
+    pub ranges: Ranges,
     /// What replay has assumed of keys.
     pub assumed: Assumed,
     /// Tails that replay cut off.
