@@ -88,10 +88,9 @@ pub(crate) fn wall_ms() -> u64 {
 
 /// Asks for huge pages in the whole pages of a region.
 pub(crate) fn advise_huge(start: *const u8, bytes: usize) {
-    // Whole pages of any size that Linux has. Asking for the size would end the process under valgrind.
-    const PAGE_BYTES: usize = 64 << 10;
-    let skipped = start.align_offset(PAGE_BYTES);
-    let whole = bytes.saturating_sub(skipped) / PAGE_BYTES * PAGE_BYTES;
+    let page = rustix::param::page_size();
+    let skipped = start.align_offset(page);
+    let whole = bytes.saturating_sub(skipped) / page * page;
     if whole == 0 {
         return;
     }
