@@ -56,6 +56,28 @@ pub(crate) fn split_deadline(place: &[u8]) -> Option<(u64, &[u8])> {
     Some((u64::from_be_bytes(deadline), key))
 }
 
+/// What lies at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PlaceKind {
+    /// A key and its value.
+    Key,
+    /// A key's deadline.
+    Deadline,
+}
+
+/// What lies at a place; `None` if it is no arc's.
+pub(crate) fn place_kind(place: &[u8]) -> Option<PlaceKind> {
+    let (&[high, low], rest) = place.split_first_chunk::<2>()?;
+    if u16::from_be_bytes([high, low]) >= ARCS {
+        return None;
+    }
+    match rest.first()? {
+        &KEYS => Some(PlaceKind::Key),
+        &DEADLINES => Some(PlaceKind::Deadline),
+        _ => None,
+    }
+}
+
 /// All arcs, in order.
 pub(crate) fn arcs() -> impl DoubleEndedIterator<Item = u16> {
     0..ARCS

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::keyspace::{deadline_place, place};
 use super::{Command, Reply, State, Value, apply};
 use crate::codec::{Decoder, put_bytes, put_varint};
-use crate::db::{Changes, Entry, Machine};
+use crate::db::{Changes, Counts, Entry, Machine};
 use crate::{Error, Result, Runtime, Storage};
 
 const COMMAND: u8 = 2;
@@ -26,6 +26,8 @@ pub struct Commands {
     expired: AtomicU64,
     /// No key expires before this.
     next_deadline_ms: AtomicU64,
+    /// Entries belong to replicated ranges.
+    replicated: bool,
 }
 
 /// What an entry does to the counts.
@@ -38,6 +40,14 @@ pub struct Tally {
 }
 
 impl Commands {
+    /// Interprets the commands of replicated ranges, each of which keeps to its arc.
+    pub(crate) fn replicated() -> Self {
+        Self {
+            replicated: true,
+            ..Self::default()
+        }
+    }
+
     /// How many keys there are, those that have expired and are yet to be removed included.
     pub fn keys(&self) -> u64 {
         self.keys.load(Relaxed).try_into().unwrap_or(0)
@@ -141,6 +151,24 @@ impl Machine for Commands {
         self.keys.store(keys as i64, Relaxed);
         self.with_deadline.store(with_deadline as i64, Relaxed);
         Ok(())
+    }
+
+    fn is_replicated(&self) -> bool {
+        self.replicated
+    }
+
+    fn counts(tally: &Tally) -> Counts {
+        Counts {
+            keys: tally.keys,
+            with_deadline: tally.with_deadline,
+        }
+    }
+
+    fn recount(&self, change: Counts) {
+        self.keys.fetch_add(change.keys, Relaxed);
+        self.with_deadline.fetch_add(change.with_deadline, Relaxed);
+        // What came may expire at any time.
+        self.note_deadline(0);
     }
 
     fn expires_in_compaction(&self) -> bool {
@@ -247,13 +275,21 @@ impl<S: Storage, R: Runtime> State for Keyspace<'_, '_, S, R> {
     }
 
     async fn clear(&mut self) -> Result<()> {
-        self.changes.delete_range(b"", None);
-        let (keys, with_deadline) = (
-            self.commands.keys.load(Relaxed),
-            self.commands.with_deadline.load(Relaxed),
-        );
+        let there = match self.changes.scope().cloned() {
+            Some(scope) => {
+                self.changes.delete_range(&scope.start, scope.end.as_deref());
+                scope.counts
+            }
+            None => {
+                self.changes.delete_range(b"", None);
+                Counts {
+                    keys: self.commands.keys.load(Relaxed),
+                    with_deadline: self.commands.with_deadline.load(Relaxed),
+                }
+            }
+        };
         let tally = self.changes.summary();
-        (tally.keys, tally.with_deadline) = (-keys, -with_deadline);
+        (tally.keys, tally.with_deadline) = (-there.keys, -there.with_deadline);
         Ok(())
     }
 }

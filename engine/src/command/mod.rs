@@ -31,6 +31,10 @@ pub use command::{
     Command, Condition, Deadline, Expire, ExpireCondition, Expiry, ScanArgs, Set, TtlForm,
 };
 pub use encoding::SEMANTICS;
+pub(crate) use keyspace::{
+    PREFIX_BYTES as KEYS_PREFIX_BYTES, PlaceKind, deadlines_of, keys_of, place, place_kind, split_deadline,
+};
+pub(crate) use machine::{command_payload, expire_payload};
 pub use introspect::{answer_command, markdown};
 pub use machine::{Commands, Tally};
 pub use number::{format_integer, parse_integer};

@@ -78,7 +78,7 @@ impl<S: Storage> Applier<S> {
         Ok(reply)
     }
 
-    fn apply_ops<R: Runtime, M: Machine>(
+    pub(super) fn apply_ops<R: Runtime, M: Machine>(
         &mut self,
         core: &Core<S, R, M>,
         payload: &Bytes,
@@ -182,9 +182,13 @@ impl<S: Storage> Applier<S> {
 
     /// Hands the memtable to the flush and starts another. Does nothing while it is empty.
     pub(crate) fn freeze<R: Runtime, M: Machine>(&mut self, core: &Core<S, R, M>) {
-        if self.active.entries() == 0 {
-            return;
+        if self.active.entries() > 0 {
+            self.freeze_even_empty(core);
         }
+    }
+
+    /// As [`Self::freeze`]; a memtable that holds nothing still moves what is recorded of ranges.
+    pub(super) fn freeze_even_empty<R: Runtime, M: Machine>(&mut self, core: &Core<S, R, M>) {
         let (next, chunks) = core.new_memtable();
         let memtable = std::mem::replace(&mut self.active, Arc::clone(&next));
         self.chunks = chunks;
@@ -197,8 +201,9 @@ impl<S: Storage> Applier<S> {
             seq: self.seq,
             index: self.index,
             time_ms: self.time_ms,
-            position: self.position,
+            position: core.freezes_at(self.position),
             machine: core.machine.save(),
+            ranges: core.ranges.freeze(),
         });
         core.pressure_changed();
         core.flush_wanted.notify();

@@ -7,11 +7,20 @@ use hashbrown::HashMap;
 
 use super::batch::Batch;
 use super::core::Core;
-use super::machine::Machine;
+use super::machine::{Counts, Machine};
 use crate::{Result, Runtime, Storage};
 
 /// From so many writes on they are looked up in a map.
 const MANY: usize = 32;
+
+/// The part of the keys that a replicated range's entry keeps to, and what is in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Scope {
+    pub start: Bytes,
+    /// The first key behind it.
+    pub end: Option<Bytes>,
+    pub counts: Counts,
+}
 
 /// The state as of the entry before, with the entry's own writes over it.
 pub struct Changes<'a, S: Storage, R: Runtime, M: Machine> {
@@ -26,6 +35,7 @@ pub struct Changes<'a, S: Storage, R: Runtime, M: Machine> {
     /// Everything in a range is gone, as far as this entry is concerned.
     cleared: Vec<(Bytes, Option<Bytes>)>,
     summary: M::Summary,
+    scope: Option<Scope>,
 }
 
 impl<'a, S: Storage, R: Runtime, M: Machine> Changes<'a, S, R, M> {
@@ -39,7 +49,19 @@ impl<'a, S: Storage, R: Runtime, M: Machine> Changes<'a, S, R, M> {
             places: HashMap::default(),
             cleared: Vec::new(),
             summary: M::Summary::default(),
+            scope: None,
         }
+    }
+
+    /// The same, for an entry that keeps to a part of the keys.
+    pub(crate) fn within(mut self, scope: Scope) -> Self {
+        self.scope = Some(scope);
+        self
+    }
+
+    /// The part of the keys that the entry keeps to; `None`: all.
+    pub(crate) fn scope(&self) -> Option<&Scope> {
+        self.scope.as_ref()
     }
 
     /// The entry's time, in milliseconds since the Unix epoch.

@@ -14,6 +14,7 @@ use super::health::Health;
 use super::machine::Machine;
 use super::options::{Budget, Options};
 use super::pressure::Pressure;
+use super::ranges::Ranges;
 use super::snapshot::Snapshots;
 use super::stats::Counters;
 use super::unflushed::UnflushedRanges;
@@ -64,6 +65,8 @@ pub(crate) struct Core<S: Storage, R: Runtime, M: Machine> {
     pub flush_without_log: AtomicBool,
     /// Set until the log has been replayed.
     pub replaying: AtomicBool,
+    /// The replicated ranges, if the log is theirs.
+    pub ranges: Ranges,
     /// Tails that replay cut off.
     pub cuts: Mutex<Vec<crate::log::Cut>>,
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::commit::Ticket;
 use super::core::Core;
 use super::machine::Machine;
+use super::ranges::{Forwarded, FrozenRanges};
 use super::outputs::{KeptDeletes, LargeValues, Outputs};
 use super::stats::FLUSH;
 use crate::lsm::compaction::filter::{Retain, Rules, Verdict};
@@ -33,6 +34,8 @@ pub(crate) struct Frozen {
     pub position: u64,
     /// What the machine must find again when the log is replayed from there.
     pub machine: Vec<u8>,
+    /// How the replicated ranges stood.
+    pub ranges: FrozenRanges,
 }
 
 impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
@@ -74,12 +77,15 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     async fn flush(&self, frozen: &Frozen) -> Result<()> {
         let bytes_before = self.counters.flush_bytes.load(Relaxed);
         let edit = self.write_level0(&frozen.memtable).await?;
+        let mut forwarded = None;
         // The log of a ring's node must not end before what its tables hold. What is being replayed is
         // synced when the log is opened to append.
-        if !self.flush_without_log.load(SeqCst) && !self.replaying.load(SeqCst) {
+        if self.machine.is_replicated() {
+            forwarded = Some(self.forward(frozen).await?);
+        } else if !self.flush_without_log.load(SeqCst) && !self.replaying.load(SeqCst) {
             self.sync_log(frozen.position).await?;
         }
-        let dropped = self.install_flush(frozen, edit).await?;
+        let dropped = self.install_flush(frozen, edit, forwarded).await?;
         self.counters.flushes.fetch_add(1, Relaxed);
         tracing::debug!(
             memtable = frozen.memtable.id,
@@ -159,7 +165,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         Ok(())
     }
 
-    async fn sync_log(&self, position: u64) -> Result<()> {
+    pub(super) async fn sync_log(&self, position: u64) -> Result<()> {
         let epoch = self.commit.lock().epoch;
         let settled = self
             .settle(Ticket { position, epoch }, Durability::Synced)
@@ -174,22 +180,32 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     }
 
     /// Commits the manifest, then lets readers see the table in place of the memtable.
-    async fn install_flush(&self, frozen: &Frozen, edit: Edit) -> Result<Vec<Object>> {
+    async fn install_flush(
+        &self,
+        frozen: &Frozen,
+        edit: Edit,
+        forwarded: Option<Forwarded>,
+    ) -> Result<Vec<Object>> {
         let opened = self.open_added(&edit).await?;
         let mut manifest = self.manifest.lock().await;
         let mut next = manifest.clone();
         next.levels = next.levels.apply(&edit)?.levels;
-        next.applied_seq = frozen.seq;
-        next.ranges = vec![RangeRecord {
-            term: 1,
-            applied_index: frozen.index,
-            applied_term: 1,
-            applied_time_ms: frozen.time_ms,
-            log_start_index: frozen.index + 1,
-            ..RangeRecord::default()
-        }];
-        next.settings = frozen.machine.clone().into();
-        next.log_start = self.log_start_after(frozen.position);
+        // A range that was replaced since has left its mark already.
+        next.applied_seq = next.applied_seq.max(frozen.seq);
+        if let Some(forwarded) = &forwarded {
+            self.ranges.note(&frozen.ranges, forwarded, &mut next);
+        } else {
+            next.ranges = vec![RangeRecord {
+                term: 1,
+                applied_index: frozen.index,
+                applied_term: 1,
+                applied_time_ms: frozen.time_ms,
+                log_start_index: frozen.index + 1,
+                ..RangeRecord::default()
+            }];
+            next.settings = frozen.machine.clone().into();
+            next.log_start = self.log_start_after(frozen.position);
+        }
         self.note_watermark(&mut next);
         self.storage.commit(next.encode()).await?;
         let levels = Arc::new(next.levels.clone());
@@ -202,6 +218,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             view.levels = levels;
             opened.add_to(view);
         });
+        self.ranges.flushed(&frozen.ranges);
         drop(manifest);
         self.frozen.lock().pop_front();
         self.retire(&frozen.memtable);
@@ -228,7 +245,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     }
 
     /// The first segment that holds anything behind `position`.
-    fn log_start_after(&self, position: u64) -> u64 {
+    pub(super) fn log_start_after(&self, position: u64) -> u64 {
         // Also while a failed log is repaired: until the last memtable is in tables, what the younger ones
         // hold and was acknowledged is in these segments only.
         let commit = self.commit.lock();

@@ -23,6 +23,35 @@ pub struct Entry {
     pub payload: Bytes,
 }
 
+/// How many keys there are, or by how many a change moves that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Keys, those that have expired and are yet to be removed included.
+    pub keys: i64,
+    /// Those of them that expire.
+    pub with_deadline: i64,
+}
+
+impl Counts {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            keys: self.keys + other.keys,
+            with_deadline: self.with_deadline + other.with_deadline,
+        }
+    }
+
+    /// By how much this is more than `other`.
+    #[must_use]
+    pub fn less(self, other: Self) -> Self {
+        Self {
+            keys: self.keys - other.keys,
+            with_deadline: self.with_deadline - other.with_deadline,
+        }
+    }
+}
+
 /// Interprets entries. See the module.
 pub trait Machine: MaybeSend + MaybeSync + 'static {
     /// What the submitter hears.
@@ -55,6 +84,23 @@ pub trait Machine: MaybeSend + MaybeSync + 'static {
     fn restore(&self, saved: &[u8]) -> Result<()> {
         let _ = saved;
         Ok(())
+    }
+
+    /// Whether the log carries the entries of replicated ranges, which are applied when their owner says
+    /// so, and not as soon as they have settled.
+    fn is_replicated(&self) -> bool {
+        false
+    }
+
+    /// What an entry changes in the counts of its range.
+    fn counts(summary: &Self::Summary) -> Counts {
+        let _ = summary;
+        Counts::default()
+    }
+
+    /// Keys have come or gone with a whole range, by no entry.
+    fn recount(&self, change: Counts) {
+        let _ = change;
     }
 
     /// Whether compaction may drop what has expired by the host's clock. A machine that counts its keys

@@ -18,6 +18,7 @@ mod machine;
 mod options;
 mod outputs;
 mod pressure;
+mod ranges;
 mod read;
 mod recover;
 mod repair;
@@ -40,7 +41,7 @@ use parking_lot::Mutex;
 pub use batch::Batch;
 pub use changes::Changes;
 pub use explain::{Explanation, Step};
-pub use machine::{BatchesOnly, Entry, Machine};
+pub use machine::{BatchesOnly, Counts, Entry, Machine};
 pub use options::{Options, Sync};
 pub use scan::{Range, Scan};
 pub use snapshot::Snapshot;
@@ -48,7 +49,13 @@ pub use stats::{LevelStats, Stats};
 pub use verify::Verified;
 
 pub(crate) use self::admit::{NEEDS_NO_LOOK_BYTES, Needs};
+pub(crate) use self::commit::Ticket;
 use self::core::Core;
+pub(crate) use self::ranges::{
+    AMNESIAC, Applied, AsyncRecords, Found as FoundRange, Hard, Ingested, Logged, Note, Replacement,
+    Span as RangeSpan,
+};
+pub(crate) use self::snapshot::{Brief, Pin};
 use self::read::Known;
 use crate::record::hash_key;
 use crate::{Error, ErrorKind, Result, Runtime, Storage};
@@ -116,7 +123,7 @@ impl<S: Storage, R: Runtime, M: Machine> Db<S, R, M> {
         })
     }
 
-    fn core(&self) -> &Arc<Core<S, R, M>> {
+    pub(crate) fn core(&self) -> &Arc<Core<S, R, M>> {
         &self.handle.0
     }
 

@@ -28,6 +28,8 @@ const STEP_BYTES: u64 = 1 << 20;
 pub(crate) enum LargeValues<S: Storage> {
     /// A memtable: all of them get a file.
     Memtable(Arc<Memtable>),
+    /// The next record's, given with it.
+    Given(Bytes),
     /// Tables: they stay where they are, but for those in these files, most of which is garbage.
     Tables {
         view: Arc<View<S>>,
@@ -102,6 +104,31 @@ impl<'a, S: Storage, R: Runtime, M: Machine> Outputs<'a, S, R, M> {
         self.table
             .as_ref()
             .is_none_or(|table| table.last_key() != key)
+    }
+
+    /// Adds a record whose value is large enough to lie apart.
+    pub(crate) async fn add_large(
+        &mut self,
+        record: Record<'_>,
+        value: Bytes,
+        cut_before: bool,
+    ) -> Result<()> {
+        let len = value.len() as u64;
+        self.large = LargeValues::Given(value);
+        let reference = ValueRef {
+            file: IN_MEMTABLE,
+            offset: 0,
+            stored_len: len,
+            len,
+        };
+        let mut encoded = Vec::with_capacity(24);
+        reference.encode(&mut encoded);
+        let record = Record {
+            kind: Kind::PutApart,
+            value: &encoded,
+            ..record
+        };
+        self.add(record, cut_before).await
     }
 
     /// Bytes of the present table, about.
@@ -241,6 +268,7 @@ impl<'a, S: Storage, R: Runtime, M: Machine> Outputs<'a, S, R, M> {
     async fn place_large(&mut self, reference: &[u8]) -> Result<Option<Vec<u8>>> {
         let reference = ValueRef::decode_in(reference, IN_MEMTABLE)?;
         let value = match &self.large {
+            LargeValues::Given(value) => value.clone(),
             LargeValues::Memtable(memtable) => memtable
                 .large(reference.offset & u64::from(u32::MAX))
                 .ok_or_else(|| {

@@ -12,6 +12,7 @@ use super::commit::Commit;
 use super::core::Core;
 use super::machine::{Entry, Machine};
 use super::options::Options;
+use super::ranges::Ranges;
 use super::view::{IdMap, View};
 use crate::log::{
     Beginning, Expected, Log, LogKind, Replayed, SegmentEnd, SegmentReader, is_unbegun,
@@ -37,18 +38,17 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         options: Options,
     ) -> Result<Arc<Self>> {
         let contents = storage.load().await?;
+        if machine.is_replicated() {
+            return Self::open_ranges(storage, runtime, machine, options, contents).await;
+        }
         let mut manifest = match &contents.meta {
             Some(meta) => Manifest::decode(meta)?,
             None => new_store(&contents, &runtime)?,
         };
+        super::ranges::refuse_replicated(&manifest)?;
         manifest.clean = false;
         manifest.host_epoch = contents.host_epoch;
-        let objects = contents.objects.iter().map(|(object, _)| number_of(object));
-        manifest.next_object = objects
-            .max()
-            .unwrap_or(0)
-            .max(manifest.next_object.saturating_sub(1))
-            + 1;
+        note_objects(&contents, &mut manifest);
         let segments = segments_of(&storage, &contents, &manifest).await?;
         let orphans = orphans(&contents, &manifest, &segments);
         let meta = manifest.encode();
@@ -71,7 +71,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         Ok(core)
     }
 
-    fn new(
+    pub(super) fn new(
         storage: S,
         runtime: R,
         machine: M,
@@ -132,6 +132,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             pressure: Default::default(),
             health: Default::default(),
             counters: Default::default(),
+            ranges: Ranges::default(),
             cuts: Mutex::default(),
             changed: Default::default(),
             flush_wanted: Default::default(),
@@ -145,7 +146,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         }))
     }
 
-    async fn open_tables(&self) -> Result<()> {
+    pub(super) async fn open_tables(&self) -> Result<()> {
         let levels = Arc::clone(&self.view().levels);
         let mut tables: IdMap<Table<S::Reader>> = IdMap::default();
         for (_, meta) in levels.all() {
@@ -289,7 +290,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             .await
     }
 
-    async fn resume_log(&self, segment: u64, end: &SegmentEnd) -> Result<Log<S::Writer>> {
+    pub(super) async fn resume_log(&self, segment: u64, end: &SegmentEnd) -> Result<Log<S::Writer>> {
         let writer = self
             .storage
             .resume(Object::Segment(segment), end.bytes)
@@ -382,7 +383,7 @@ impl<S: Storage, M: Machine> Commit<S, M> {
 }
 
 /// The manifest of a store that is yet to be.
-fn new_store<R: Runtime>(contents: &Contents, runtime: &R) -> Result<Manifest> {
+pub(super) fn new_store<R: Runtime>(contents: &Contents, runtime: &R) -> Result<Manifest> {
     let ours = |object: &&(Object, u64)| !matches!(object.0, Object::Archive(_));
     if let Some((object, _)) = contents.objects.iter().find(ours) {
         return Err(Error::new(
@@ -399,8 +400,18 @@ fn new_store<R: Runtime>(contents: &Contents, runtime: &R) -> Result<Manifest> {
     })
 }
 
+/// Gives no object's number out again.
+pub(super) fn note_objects(contents: &Contents, manifest: &mut Manifest) {
+    let objects = contents.objects.iter().map(|(object, _)| number_of(object));
+    manifest.next_object = objects
+        .max()
+        .unwrap_or(0)
+        .max(manifest.next_object.saturating_sub(1))
+        + 1;
+}
+
 /// The segments to replay, in order. Those that were never begun are not among them.
-async fn segments_of<S: Storage>(
+pub(super) async fn segments_of<S: Storage>(
     storage: &S,
     contents: &Contents,
     manifest: &Manifest,
@@ -418,8 +429,8 @@ async fn segments_of<S: Storage>(
         && first != manifest.log_start
         && manifest
             .ranges
-            .first()
-            .is_some_and(|range| range.applied_index > 0)
+            .iter()
+            .any(|range| range.applied_index > 0)
         && manifest.log_synced.segment == manifest.log_start
     {
         return Err(Error::new(
@@ -454,7 +465,7 @@ async fn segments_of<S: Storage>(
 }
 
 /// What the manifest and the log do not need: leftovers of work that a crash cut short.
-fn orphans(contents: &Contents, manifest: &Manifest, segments: &[u64]) -> Vec<Object> {
+pub(super) fn orphans(contents: &Contents, manifest: &Manifest, segments: &[u64]) -> Vec<Object> {
     let tables: BTreeSet<u64> = manifest
         .levels
         .all()

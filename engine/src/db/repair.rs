@@ -31,6 +31,9 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     /// Starts a repair, unless one has taken over this epoch already. From here on nothing of the epoch
     /// settles any more, and nothing is appended.
     pub(crate) fn repair(&self, error: &Error, epoch: u64) {
+        if self.machine.is_replicated() {
+            return self.fail_log(error);
+        }
         let (orphans, cut_back) = {
             let mut commit = self.commit.lock();
             let is_over = commit.repairing || commit.broken.is_some() || self.health.is_closed();

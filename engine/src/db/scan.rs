@@ -143,6 +143,11 @@ impl<S: Storage, R: Runtime, M: Machine> Scan<S, R, M> {
         Ok(Some((key, value)))
     }
 
+    /// When the record that was lent last expires, in milliseconds since the Unix epoch; 0 for never.
+    pub(crate) fn deadline_ms(&self) -> u64 {
+        self.visible.record().deadline_ms
+    }
+
     async fn fetch(&self) -> Result<Bytes> {
         let reference = ValueRef::decode_in(self.visible.record().value, IN_MEMTABLE)?;
         // The view that the record came from holds what it refers to.

@@ -100,6 +100,16 @@ impl<S: Storage, R: Runtime, M: Machine> Pin<S, R, M> {
         }
     }
 
+    /// As [`Pin::new`], for a reader to whom what has expired is still there.
+    pub(crate) fn unexpired(core: &Arc<Core<S, R, M>>) -> Self {
+        let seq = core.snapshots.hold(&core.visible, 0);
+        Self {
+            core: Arc::clone(core),
+            seq,
+            now_ms: 0,
+        }
+    }
+
     pub(crate) fn seq(&self) -> u64 {
         self.seq
     }

@@ -13,7 +13,9 @@ pub mod message;
 pub mod node;
 mod quorum;
 pub mod range;
+pub mod store;
 pub mod trace;
 
 pub use ids::{Index, LogId, META, NodeId, RangeId, RequestId, Term};
 pub use quorum::{Quorum, REPLICAS_MOST};
+pub use store::RangeStore;

@@ -1,0 +1,192 @@
+//! What is kept in memory of each range.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::record::{DESTROYED, Extra};
+use super::{AMNESIAC, Applied, Found, Hard, Logged, no_such_range};
+use crate::Result;
+use crate::db::machine::Counts;
+use crate::lsm::manifest::RangeRecord;
+
+/// All ranges of a store.
+#[derive(Default)]
+pub(in crate::db) struct Book {
+    pub(super) ranges: BTreeMap<u32, RangeState>,
+    /// The newest version of a hard state that was given.
+    pub(super) hard_version: u64,
+}
+
+/// One range.
+#[derive(Clone, Default)]
+pub(super) struct RangeState {
+    pub node: u64,
+    pub incarnation: u64,
+    pub destroyed: bool,
+    /// Counts how often the range was replaced since the store was opened.
+    pub generation: u64,
+    pub hard: Hard,
+    /// Log records up to this position are void.
+    pub void_upto: u64,
+    pub configured: (u64, Bytes),
+    pub applied: Applied,
+    pub counts: Counts,
+    /// The last index that is in tables.
+    pub flushed: u64,
+    /// Entries behind `flushed` that the log holds, by index.
+    pub held: BTreeMap<u64, Held>,
+}
+
+/// An entry, and the log position behind its record.
+#[derive(Clone)]
+pub(super) struct Held {
+    pub position: u64,
+    pub entry: Logged,
+}
+
+impl RangeState {
+    /// Takes note of an entry. Tells whether it takes the place of others.
+    pub fn hold(&mut self, entry: Logged, position: u64) {
+        let other = |held: &Held| held.entry.term != entry.term;
+        if self.held.get(&entry.index).is_some_and(other) {
+            self.held.split_off(&entry.index);
+        }
+        if entry.index > self.flushed {
+            self.held.insert(entry.index, Held { position, entry });
+        }
+    }
+
+    /// Whether another entry is in the place of this one, or behind it where there should be nothing.
+    pub fn is_replaced_by(&self, entry: &Logged) -> bool {
+        let there = self.held.get(&entry.index);
+        there.is_some_and(|held| held.entry.term != entry.term)
+    }
+
+    pub fn record(&self, range: u32) -> RangeRecord {
+        let extra = Extra {
+            node: self.node,
+            hard_version: self.hard.version,
+            void_upto: self.void_upto,
+            with_deadline: self.counts.with_deadline,
+            configured_at: self.configured.0,
+            configuration: self.configured.1.clone(),
+        };
+        RangeRecord {
+            range,
+            term: self.hard.term,
+            vote: self.hard.vote,
+            configuration: extra.encode(),
+            applied_index: self.applied.index,
+            applied_term: self.applied.term,
+            applied_time_ms: self.applied.time_ms,
+            log_start_index: self.applied.index + 1,
+            incarnation: self.incarnation,
+            keys: self.counts.keys,
+            flags: self.hard.flags | if self.destroyed { DESTROYED } else { 0 },
+        }
+    }
+
+    fn from_record(record: &RangeRecord) -> Result<Self> {
+        let extra = Extra::decode(&record.configuration)?;
+        Ok(Self {
+            node: extra.node,
+            incarnation: record.incarnation,
+            destroyed: record.flags & DESTROYED != 0,
+            generation: 0,
+            hard: Hard {
+                version: extra.hard_version,
+                term: record.term,
+                vote: record.vote,
+                flags: record.flags & !DESTROYED,
+            },
+            void_upto: extra.void_upto,
+            configured: (extra.configured_at, extra.configuration),
+            applied: Applied {
+                term: record.applied_term,
+                index: record.applied_index,
+                time_ms: record.applied_time_ms,
+            },
+            counts: Counts {
+                keys: record.keys,
+                with_deadline: extra.with_deadline,
+            },
+            flushed: record.applied_index,
+            held: BTreeMap::new(),
+        })
+    }
+
+    fn found(&self, range: u32) -> Found {
+        let behind = self.held.range(self.applied.index + 1..);
+        Found {
+            range,
+            node: self.node,
+            incarnation: self.incarnation,
+            destroyed: self.destroyed,
+            hard: self.hard,
+            configured: self.configured.clone(),
+            applied: self.applied,
+            entries: behind.map(|(_, held)| held.entry.clone()).collect(),
+        }
+    }
+}
+
+impl Book {
+    /// As the manifest has it.
+    pub fn load(records: &[RangeRecord]) -> Result<Self> {
+        let mut book = Self::default();
+        for record in records {
+            let state = RangeState::from_record(record)?;
+            book.hard_version = book.hard_version.max(state.hard.version);
+            book.ranges.insert(record.range, state);
+        }
+        Ok(book)
+    }
+
+    /// What the manifest is to say if everything that is known here is synced.
+    pub fn records(&self) -> Vec<RangeRecord> {
+        let ranges = self.ranges.iter();
+        ranges.map(|(&range, state)| state.record(range)).collect()
+    }
+
+    pub fn found(&self) -> Vec<Found> {
+        let ranges = self.ranges.iter();
+        ranges.map(|(&range, state)| state.found(range)).collect()
+    }
+
+    /// Keys of all ranges.
+    pub fn counts(&self) -> Counts {
+        let counts = self.ranges.values().map(|state| state.counts);
+        counts.fold(Counts::default(), Counts::plus)
+    }
+
+    pub(super) fn live(&self, range: u32) -> Result<&RangeState> {
+        match self.ranges.get(&range) {
+            Some(state) if !state.destroyed => Ok(state),
+            Some(_) => Err(no_such_range(range, "it has been destroyed here")),
+            None => Err(no_such_range(range, "it is not here")),
+        }
+    }
+
+    pub(super) fn live_mut(&mut self, range: u32) -> Result<&mut RangeState> {
+        self.live(range)?;
+        self.ranges
+            .get_mut(&range)
+            .ok_or_else(|| no_such_range(range, "it is not here"))
+    }
+
+    /// The version of a hard state that is about to be logged.
+    pub fn next_version(&mut self) -> u64 {
+        self.hard_version += 1;
+        self.hard_version
+    }
+
+    /// Every range may have forgotten entries.
+    pub fn forget(&mut self) {
+        for state in self.ranges.values_mut().filter(|state| !state.destroyed) {
+            self.hard_version += 1;
+            state.hard.version = self.hard_version;
+            state.hard.flags |= AMNESIAC;
+        }
+    }
+}

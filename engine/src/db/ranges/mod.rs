@@ -1,0 +1,185 @@
+//! Many replicated ranges in one store.
+//!
+//! Their records share the store's log. They are applied only when their owner says so, which may be never:
+//! a range's log is cut and rewritten by its master. The store keeps, for each range, what the owner has to
+//! find again: what is in the log behind the state, and the newest term, vote and flags. It never applies
+//! anything by itself, and never promises what has not settled.
+//!
+//! The manifest's records hold what the tables hold, and everything that was synced besides; so a segment
+//! may go as soon as no entry in it is still to be applied. A range that stands still must not pin the log:
+//! a flush writes its few entries again at the log's end.
+//!
+//! Locks are taken in this order: manifest, applier, book, commit.
+
+mod append;
+mod apply;
+mod book;
+mod forward;
+mod open;
+mod record;
+mod replace;
+mod replay;
+mod rewrite;
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Release};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::log::{LogKind, LogRecord};
+use crate::lsm::manifest::Manifest;
+use crate::{Error, ErrorKind, Result};
+
+pub(super) use book::Book;
+pub(super) use forward::{Forwarded, FrozenRanges};
+pub(crate) use replace::{AsyncRecords, Ingested, Replacement};
+
+/// May have forgotten entries; the store sets it when it is opened.
+pub(crate) const AMNESIAC: u32 = 1;
+
+/// An entry of a range's log, as the store sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Logged {
+    /// Whether it is a configuration; the state has no part in it.
+    pub configures: bool,
+    pub term: u64,
+    pub index: u64,
+    pub time_ms: u64,
+    pub seed: u64,
+    /// Empty if there is nothing to do.
+    pub payload: Bytes,
+}
+
+impl Logged {
+    fn record(&self, range: u32) -> LogRecord<'_> {
+        LogRecord {
+            kind: if self.configures {
+                LogKind::Config
+            } else {
+                LogKind::Entry
+            },
+            range,
+            term: self.term,
+            index: self.index,
+            time_ms: self.time_ms,
+            seed: self.seed,
+            payload: &self.payload,
+        }
+    }
+}
+
+/// Term, vote and flags of a range.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hard {
+    /// Counts up over the store: the greater one is the newer.
+    pub version: u64,
+    pub term: u64,
+    pub vote: Option<u64>,
+    pub flags: u32,
+}
+
+/// What is to be logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Note {
+    Entry(Logged),
+    /// Its version is the store's to give.
+    Hard(Hard),
+    Truncate(u64),
+}
+
+/// The last entry that is in the state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Applied {
+    pub term: u64,
+    pub index: u64,
+    pub time_ms: u64,
+}
+
+/// The keys of a range: one contiguous run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub start: Bytes,
+    /// The first key behind it.
+    pub end: Option<Bytes>,
+}
+
+impl Span {
+    fn covers(&self, key: &[u8]) -> bool {
+        key >= &self.start[..] && self.end.as_ref().is_none_or(|end| key < &end[..])
+    }
+}
+
+/// What is known of a range.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub range: u32,
+    pub node: u64,
+    pub incarnation: u64,
+    pub destroyed: bool,
+    pub hard: Hard,
+    /// The newest configuration at or before `applied`, and its entry's index.
+    pub configured: (u64, Bytes),
+    pub applied: Applied,
+    /// What the log holds behind `applied`.
+    pub entries: Vec<Logged>,
+}
+
+/// What a store knows of its ranges.
+#[derive(Default)]
+pub(crate) struct Ranges {
+    pub(super) book: Mutex<Book>,
+    /// Counts the flushes that have moved what is in tables.
+    flushes: AtomicU64,
+    /// The segment at whose beginning the log was last trimmed.
+    trimmed_at: AtomicU64,
+}
+
+impl Ranges {
+    /// Everything about every range, destroyed ones included.
+    pub(crate) fn found(&self) -> Vec<Found> {
+        self.book.lock().found()
+    }
+
+    /// How often what is in tables has moved, and the last index of each range that is in them.
+    pub(crate) fn in_tables(&self) -> (u64, Vec<(u32, u64)>) {
+        // Read first: what comes in between is told again.
+        let flushes = self.flushes.load(Acquire);
+        let book = self.book.lock();
+        let live = book.ranges.iter().filter(|(_, state)| !state.destroyed);
+        let indexes = live.map(|(&range, state)| (range, state.flushed));
+        (flushes, indexes.collect())
+    }
+
+    /// The last entry of a range that is in the state, and its configuration by then.
+    pub(crate) fn applied(&self, range: u32) -> Result<(Applied, (u64, Bytes))> {
+        let book = self.book.lock();
+        let state = book.live(range)?;
+        Ok((state.applied, state.configured.clone()))
+    }
+
+    fn moved(&self) {
+        self.flushes.fetch_add(1, Release);
+    }
+}
+
+/// Fails if a store that takes its entries as they come finds one of replicated ranges.
+pub(super) fn refuse_replicated(manifest: &Manifest) -> Result<()> {
+    let replicated = |record: &crate::lsm::manifest::RangeRecord| !record.configuration.is_empty();
+    if manifest.ranges.iter().any(replicated) {
+        return Err(Error::new(
+            ErrorKind::Newer,
+            "opening the store",
+            "it is a ring's: open it with its node",
+        ));
+    }
+    Ok(())
+}
+
+fn no_such_range(range: u32, detail: &'static str) -> Error {
+    Error::new(
+        ErrorKind::Invalid,
+        "using a range",
+        format!("range {range}: {detail}"),
+    )
+}

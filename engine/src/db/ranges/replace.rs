@@ -1,0 +1,266 @@
+//! Replacing everything there is of a range in one commit: founding it, installing a snapshot, destroying it.
+//!
+//! The new state goes to tables of its own, together with a range delete over whatever was there; one commit of
+//! the manifest names these tables and the range's new record. The range's records in the log so far are void
+//! from then on: the record says up to which position, and the log is synced up to there before.
+
+use bytes::Bytes;
+
+use super::super::core::Core;
+use super::super::machine::{Counts, Machine};
+use super::super::outputs::{KeptDeletes, LargeValues, Outputs};
+use super::book::RangeState;
+use super::{Applied, Hard, Span, no_such_range};
+use crate::lsm::compaction::filter::{Retain, Rules};
+use crate::lsm::levels::Edit;
+use crate::lsm::range_deletes::RangeDeletes;
+use crate::record::{Kind, Record};
+use crate::{Object, Result, Runtime, Storage};
+
+/// Where a table of a snapshot ends.
+const TABLE_BYTES: u64 = 64 << 20;
+
+/// A range's new record.
+#[derive(Clone, Debug)]
+pub(crate) struct Replacement {
+    pub range: u32,
+    pub node: u64,
+    pub incarnation: u64,
+    pub destroyed: bool,
+    /// Its version is the store's to give.
+    pub hard: Hard,
+    pub configured: (u64, Bytes),
+    pub applied: Applied,
+    pub counts: Counts,
+}
+
+/// A record of a new state.
+#[derive(Clone, Debug)]
+pub(crate) struct Ingested {
+    pub key: Vec<u8>,
+    pub value: Bytes,
+    pub deadline_ms: u64,
+}
+
+/// A place among the sequence numbers and in the log.
+struct Reserved {
+    /// The range delete's; the records have the next one.
+    seq: u64,
+    position: u64,
+    hard_version: u64,
+}
+
+impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
+    /// Begins a range that has no keys.
+    pub(crate) async fn found_range(&self, new: Replacement) -> Result<()> {
+        self.health.check_writable()?;
+        if let Some(state) = self.ranges.book.lock().ranges.get(&new.range) {
+            if !state.destroyed {
+                return Err(no_such_range(new.range, "it is here already"));
+            }
+            if new.incarnation <= state.incarnation {
+                return Err(no_such_range(new.range, "this incarnation was destroyed"));
+            }
+        }
+        let reserved = self.reserve(None).await?;
+        self.install_range(new, &reserved, Edit::default()).await
+    }
+
+    /// Replaces a range's keys by what `next` gives, in ascending order, until it gives `None`. Nothing of the
+    /// range may be applied meanwhile.
+    pub(crate) async fn replace_range<N: AsyncRecords>(
+        &self,
+        new: Replacement,
+        span: &Span,
+        records: &mut N,
+    ) -> Result<()> {
+        self.health.check_writable()?;
+        self.ranges.book.lock().live(new.range)?;
+        let reserved = self.reserve(Some(())).await?;
+        let edit = self.write_range(span, reserved.seq, records).await?;
+        let mut new = new;
+        new.counts = records.counts();
+        self.install_range(new, &reserved, edit).await?;
+        self.forget_keys(span, reserved.seq).await
+    }
+
+    /// Takes the places. With `keys`, everything applied so far is in tables afterwards.
+    async fn reserve(&self, keys: Option<()>) -> Result<Reserved> {
+        let mut applying = self.begin_apply().await?;
+        if keys.is_some() {
+            applying.freeze();
+        }
+        let seq = applying.reserve(2)?;
+        let hard_version = self.ranges.book.lock().next_version();
+        let position = self.commit.lock().log.end();
+        drop(applying);
+        if keys.is_some() {
+            self.await_flush_before(seq).await?;
+        }
+        // A shorter log would give these positions to records that are not void.
+        self.sync_log(position).await?;
+        Ok(Reserved {
+            seq,
+            position,
+            hard_version,
+        })
+    }
+
+    async fn await_flush_before(&self, seq: u64) -> Result<()> {
+        self.changed
+            .wait(|| {
+                if self.frozen.lock().front().is_none_or(|first| first.seq >= seq) {
+                    return Some(Ok(()));
+                }
+                let error = self.counters.flush_error();
+                error.or_else(|| self.health.failure()).map(Err)
+            })
+            .await
+    }
+
+    async fn write_range<N: AsyncRecords>(
+        &self,
+        span: &Span,
+        seq: u64,
+        records: &mut N,
+    ) -> Result<Edit> {
+        let mut own = RangeDeletes::default();
+        own.add(&span.start, span.end.as_deref(), seq);
+        let rules = Rules {
+            // Readers that are older keep what they see.
+            snapshots: self.snapshot_seqs(),
+            expire_at_ms: 0,
+            zero: false,
+            deletes: own.clone(),
+        };
+        let kept = KeptDeletes::new(Retain::new(rules), own, None);
+        let mut outputs = Outputs::new(self, 0, LargeValues::Given(Bytes::new()), kept);
+        match self.write_records(span, seq + 1, records, &mut outputs).await {
+            Ok(()) => outputs.finish().await,
+            Err(error) => {
+                outputs.abandon().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn write_records<N: AsyncRecords>(
+        &self,
+        span: &Span,
+        seq: u64,
+        records: &mut N,
+        outputs: &mut Outputs<'_, S, R, M>,
+    ) -> Result<()> {
+        let mut last: Option<Vec<u8>> = None;
+        while let Some(Ingested {
+            key,
+            value,
+            deadline_ms,
+        }) = records.next().await?
+        {
+            if !span.covers(&key) || last.as_ref().is_some_and(|last| *last >= key) {
+                return Err(crate::Error::corrupt(
+                    "replacing a range",
+                    "its keys are out of order or belong to another range",
+                ));
+            }
+            let record = Record {
+                key: &key,
+                seq,
+                kind: Kind::Put,
+                deadline_ms,
+                value: &value,
+            };
+            let cut = outputs.table_bytes() >= TABLE_BYTES;
+            if value.len() >= self.options.large_value_bytes {
+                outputs.add_large(record, value.clone(), cut).await?;
+            } else {
+                outputs.add(record, cut).await?;
+            }
+            last = Some(key);
+        }
+        Ok(())
+    }
+
+    async fn install_range(&self, new: Replacement, reserved: &Reserved, edit: Edit) -> Result<()> {
+        let opened = self.open_added(&edit).await?;
+        let mut manifest = self.manifest.lock().await;
+        let mut next = manifest.clone();
+        next.levels = next.levels.apply(&edit)?.levels;
+        next.applied_seq = next.applied_seq.max(reserved.seq + 1);
+        let mut state = RangeState {
+            node: new.node,
+            incarnation: new.incarnation,
+            destroyed: new.destroyed,
+            hard: Hard {
+                version: reserved.hard_version,
+                ..new.hard
+            },
+            void_upto: reserved.position,
+            configured: new.configured,
+            applied: new.applied,
+            counts: new.counts,
+            flushed: new.applied.index,
+            ..RangeState::default()
+        };
+        let record = state.record(new.range);
+        next.ranges.retain(|other| other.range != new.range);
+        let place = next
+            .ranges
+            .partition_point(|other| other.range < new.range);
+        next.ranges.insert(place, record);
+        self.note_watermark(&mut next);
+        self.storage.commit(next.encode()).await?;
+        let levels = std::sync::Arc::new(next.levels.clone());
+        *manifest = next;
+        self.change_view(|view| {
+            view.levels = levels;
+            opened.add_to(view);
+        });
+        let mut book = self.ranges.book.lock();
+        let before = book.ranges.remove(&new.range).unwrap_or_default();
+        state.generation = before.generation + 1;
+        if before.hard.version > state.hard.version {
+            state.hard = before.hard;
+        }
+        state.held = before.held;
+        state
+            .held
+            .retain(|&index, held| held.position > reserved.position && index > state.flushed);
+        let change = state.counts.less(before.counts);
+        book.ranges.insert(new.range, state);
+        drop(book);
+        drop(manifest);
+        self.machine.recount(change);
+        self.ranges.moved();
+        self.pressure_changed();
+        self.changed.notify();
+        self.compaction_wanted.notify();
+        Ok(())
+    }
+
+    /// Drops what the hash table has of a range's keys from before `seq`.
+    async fn forget_keys(&self, span: &Span, seq: u64) -> Result<()> {
+        let mut applying = self.begin_apply().await?;
+        // Who began to read before this number was there may have read the old state.
+        let newest = applying.reserve(1)?;
+        drop(applying);
+        self.memory
+            .sweep(newest, |key, version| version < seq && span.covers(key));
+        Ok(())
+    }
+
+    /// Removes objects that nothing refers to yet.
+    pub(crate) async fn discard(&self, objects: Vec<Object>) -> Result<()> {
+        self.remove(objects).await
+    }
+}
+
+/// The records of a new state, one after the other.
+pub(crate) trait AsyncRecords: crate::MaybeSend {
+    /// The next one; `None` behind the last.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Ingested>>> + crate::MaybeSend;
+
+    /// How many keys they were.
+    fn counts(&self) -> Counts;
+}
