@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use trilith_server::bench::{BenchArgs, open_trilith};
+use trilith_server::block_on;
 use trilith_server::server::{Action, Cli, Config, Failure, Node, Server, human};
 
 fn main() -> ExitCode {
@@ -49,14 +50,12 @@ fn serve(config: Config) -> Result<(), Failure> {
                 "Raise the limit on processes or memory for this user",
             )
         })?;
-    runtime.block_on(async {
-        let server = Server::bind(config.clone()).await?;
-        let store = Node::open(&config)
-            .await
-            .map_err(|error| Failure::of_open(&error, &config.data))?;
-        banner(&config, server.port());
-        server.run(store, signalled()).await
-    })
+    let server = runtime.block_on(Server::bind(config.clone()))?;
+    // Nobody else waits for this thread, so the log may be read on it.
+    let store = block_on(Node::open(&config));
+    let store = store.map_err(|error| Failure::of_open(&error, &config.data))?;
+    banner(&config, server.port());
+    runtime.block_on(server.run(store, signalled()))
 }
 
 fn banner(config: &Config, port: u16) {

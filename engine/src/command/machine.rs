@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 
-use super::keyspace::{deadline_place, place};
+use super::keyspace::{PREFIX_BYTES, deadline_place, place};
 use super::{Command, Reply, State, Value, apply};
 use crate::codec::{Decoder, put_bytes, put_varint};
 use crate::db::{Changes, Counts, Entry, Machine};
@@ -130,11 +130,8 @@ impl Machine for Commands {
     }
 
     fn save(&self) -> Vec<u8> {
-        let counts = [self.keys.load(Relaxed), self.with_deadline.load(Relaxed)];
-        counts
-            .iter()
-            .flat_map(|count| count.to_le_bytes())
-            .collect()
+        let count = |count: &AtomicI64| count.load(Relaxed) as u64;
+        encode_counts(count(&self.keys), count(&self.with_deadline))
     }
 
     fn restore(&self, saved: &[u8]) -> Result<()> {
@@ -157,7 +154,7 @@ impl Machine for Commands {
         self.replicated
     }
 
-    fn counts(tally: &Tally) -> Counts {
+    fn counted(tally: &Tally) -> Counts {
         Counts {
             keys: tally.keys,
             with_deadline: tally.with_deadline,
@@ -171,10 +168,40 @@ impl Machine for Commands {
         self.note_deadline(0);
     }
 
+    fn counts(&self) -> bool {
+        true
+    }
+
+    fn correct(&self, tally: &mut Tally, deadline_ms: u64) {
+        tally.keys -= 1;
+        tally.with_deadline -= i64::from(deadline_ms != 0);
+    }
+
+    fn amend(&self, saved: &mut Vec<u8>, tally: &Tally) {
+        let mut counts = Decoder::new(saved);
+        if let (Some(keys), Some(with_deadline)) = (counts.u64(), counts.u64()) {
+            *saved = encode_counts(
+                keys.wrapping_add_signed(tally.keys),
+                with_deadline.wrapping_add_signed(tally.with_deadline),
+            );
+        }
+    }
+
+    fn tidy(&self, keys: &[(Bytes, u64)]) -> Option<Bytes> {
+        let listed = keys
+            .iter()
+            .map(|(place, deadline_ms)| (*deadline_ms, &place[PREFIX_BYTES..]));
+        Some(expire_payload(listed))
+    }
+
     fn expires_in_compaction(&self) -> bool {
         // A key leaves through an entry, or the counts would be wrong.
         false
     }
+}
+
+fn encode_counts(keys: u64, with_deadline: u64) -> Vec<u8> {
+    [keys.to_le_bytes(), with_deadline.to_le_bytes()].concat()
 }
 
 /// The state as a command sees it, over the store's keys and deadlines.
@@ -199,16 +226,24 @@ impl<S: Storage, R: Runtime> Keyspace<'_, '_, S, R> {
 
     async fn remove(&mut self, key: &[u8]) -> Result<bool> {
         let place = place(key);
-        let Some(deadline_ms) = self.changes.deadline(&place).await? else {
+        let Some(deadline_ms) = self.changes.deadline_to_count(&place).await? else {
+            if self.changes.is_assumed(&place) {
+                self.changes.delete(&place);
+            }
             return Ok(false);
         };
-        self.forget_deadline(key, deadline_ms);
-        self.changes.delete(&place);
-        self.changes.summary().keys -= 1;
+        self.remove_known(key, &place, deadline_ms);
         Ok(true)
     }
 
-    /// Removes the keys listed, but for those that have another deadline by now.
+    fn remove_known(&mut self, key: &[u8], place: &[u8], deadline_ms: u64) {
+        self.forget_deadline(key, deadline_ms);
+        self.changes.delete(place);
+        self.changes.summary().keys -= 1;
+    }
+
+    /// Removes the keys listed, but for those that have another deadline by now: of these, only what is left
+    /// of the deadline listed.
     async fn expire(&mut self, list: &[u8]) -> Result<Reply> {
         let damaged = || Error::corrupt("applying an entry", "a list of expired keys is damaged");
         let mut list = Decoder::new(list);
@@ -216,11 +251,12 @@ impl<S: Storage, R: Runtime> Keyspace<'_, '_, S, R> {
         while !list.is_empty() {
             let deadline_ms = list.varint().ok_or_else(damaged)?;
             let key = list.bytes().ok_or_else(damaged)?;
-            let present = self.changes.deadline(&place(key)).await?;
-            if present == Some(deadline_ms)
-                && !self.is_alive(deadline_ms)
-                && self.remove(key).await?
-            {
+            let place = place(key);
+            let present = self.changes.deadline(&place).await?;
+            if present != Some(deadline_ms) {
+                self.changes.delete(&deadline_place(key, deadline_ms));
+            } else if !self.is_alive(deadline_ms) {
+                self.remove_known(key, &place, deadline_ms);
                 removed += 1;
             }
         }
@@ -251,7 +287,7 @@ impl<S: Storage, R: Runtime> State for Keyspace<'_, '_, S, R> {
 
     async fn put(&mut self, key: &[u8], value: &[u8], deadline_ms: u64) -> Result<()> {
         let place = place(key);
-        match self.changes.deadline(&place).await? {
+        match self.changes.deadline_to_count(&place).await? {
             None => self.changes.summary().keys += 1,
             Some(before_ms) if before_ms == deadline_ms => {
                 self.changes.put(&place, value, deadline_ms);
@@ -275,9 +311,12 @@ impl<S: Storage, R: Runtime> State for Keyspace<'_, '_, S, R> {
     }
 
     async fn clear(&mut self) -> Result<()> {
+        // What is removed has to be known exactly, as counts that are still to be corrected would be twice.
+        self.changes.correct_all().await?;
         let there = match self.changes.scope().cloned() {
             Some(scope) => {
-                self.changes.delete_range(&scope.start, scope.end.as_deref());
+                self.changes
+                    .delete_range(&scope.start, scope.end.as_deref());
                 scope.counts
             }
             None => {

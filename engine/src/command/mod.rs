@@ -31,12 +31,13 @@ pub use command::{
     Command, Condition, Deadline, Expire, ExpireCondition, Expiry, ScanArgs, Set, TtlForm,
 };
 pub use encoding::SEMANTICS;
-pub(crate) use keyspace::{
-    PREFIX_BYTES as KEYS_PREFIX_BYTES, PlaceKind, deadlines_of, keys_of, place, place_kind, split_deadline,
-};
-pub(crate) use machine::{command_payload, expire_payload};
 pub use introspect::{answer_command, markdown};
+pub(crate) use keyspace::{
+    PREFIX_BYTES as KEYS_PREFIX_BYTES, PlaceKind, deadlines_of, keys_of, place, place_kind,
+    split_deadline,
+};
 pub use machine::{Commands, Tally};
+pub(crate) use machine::{command_payload, expire_payload};
 pub use number::{format_integer, parse_integer};
 pub use reply::{Encoder, Protocol, Reply};
 pub use state::{State, Value};

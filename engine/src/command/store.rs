@@ -28,7 +28,7 @@ const SCAN_COUNT_MOST: usize = 100_000;
 /// Numbers of a store of commands.
 #[derive(Clone, Debug, Default)]
 pub struct StoreStats {
-    /// How many keys there are.
+    /// How many keys there are; for a while after opening, how many at most.
     pub keys: u64,
     /// How many of them expire.
     pub keys_with_deadline: u64,
@@ -203,7 +203,10 @@ impl<S: Storage, R: Runtime> Store<S, R> {
 
     async fn read(&self, command: &Command) -> Result<Reply> {
         match command {
-            Command::DbSize => Ok(Reply::Int(self.inner.db.machine().keys() as i64)),
+            Command::DbSize => {
+                self.inner.db.await_counts().await?;
+                Ok(Reply::Int(self.inner.db.machine().keys() as i64))
+            }
             Command::Scan(scan) => self.scan(scan).await,
             Command::Keys(glob) => self.keys(glob).await,
             Command::Explain(command) => self.explain(command).await,

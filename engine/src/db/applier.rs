@@ -56,14 +56,22 @@ impl<S: Storage> Applier<S> {
     ) -> Result<Option<M::Reply>> {
         let mut summary = None;
         let reply = if entry.payload.first() == Some(&BATCH_TAG) {
-            self.apply_ops(core, &entry.payload)?;
+            let ops = Ops::new(&entry.payload).ok_or_else(|| {
+                Error::corrupt("applying a batch", "its payload is not a batch's")
+            })?;
+            self.apply_ops(core, &entry.payload, ops)?;
             None
         } else {
             let mut changes = Changes::new(core, entry.time_ms, self.seq);
             let reply = core.machine.apply(entry, &mut changes).await?;
-            let (batch, changed) = changes.into_parts();
+            let (batch, changed, assumed) = changes.into_parts();
+            let before = self.seq;
             if !batch.is_empty() {
-                self.apply_ops(core, &batch.into_payload()?)?;
+                let (ops, count) = batch.into_ops()?;
+                self.apply_ops(core, &ops, Ops::of(&ops, count))?;
+            }
+            for op in assumed {
+                core.assumed.mark(before + 1 + op);
             }
             summary = Some(changed);
             Some(reply)
@@ -82,9 +90,8 @@ impl<S: Storage> Applier<S> {
         &mut self,
         core: &Core<S, R, M>,
         payload: &Bytes,
+        ops: Ops<'_>,
     ) -> Result<()> {
-        let ops = Ops::new(payload)
-            .ok_or_else(|| Error::corrupt("applying a batch", "its payload is not a batch's"))?;
         for op in ops {
             self.seq += 1;
             match op? {

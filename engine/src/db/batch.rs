@@ -49,6 +49,7 @@ impl Batch {
     /// Sets `key` to `value`.
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> &mut Self {
         self.check(key, value);
+        self.ops.reserve(key.len() + value.len() + 16);
         self.ops.push(PUT);
         put_bytes(&mut self.ops, key);
         put_bytes(&mut self.ops, value);
@@ -120,6 +121,14 @@ impl Batch {
         self
     }
 
+    /// The operations, to be walked with [`Ops::of`], or what is wrong with the batch.
+    pub(crate) fn into_ops(self) -> Result<(Bytes, u64)> {
+        match self.invalid {
+            Some(detail) => Err(Error::new(ErrorKind::Invalid, "writing a batch", detail)),
+            None => Ok((self.ops.into(), self.count)),
+        }
+    }
+
     /// The payload of the log entry, or what is wrong with the batch.
     pub(crate) fn into_payload(self) -> Result<Bytes> {
         if let Some(detail) = self.invalid {
@@ -177,6 +186,14 @@ pub(crate) struct Ops<'a> {
 }
 
 impl<'a> Ops<'a> {
+    /// The operations of a batch that was not encoded.
+    pub(crate) fn of(ops: &'a [u8], count: u64) -> Self {
+        Self {
+            rest: Decoder::new(ops),
+            left: count,
+        }
+    }
+
     /// `None` when the payload is not a batch's.
     pub(crate) fn new(payload: &'a [u8]) -> Option<Self> {
         let mut rest = Decoder::new(payload);

@@ -8,6 +8,8 @@ use hashbrown::HashMap;
 use super::batch::Batch;
 use super::core::Core;
 use super::machine::{Counts, Machine};
+use super::read::Known;
+use crate::record::hash_key;
 use crate::{Result, Runtime, Storage};
 
 /// From so many writes on they are looked up in a map.
@@ -36,6 +38,10 @@ pub struct Changes<'a, S: Storage, R: Runtime, M: Machine> {
     cleared: Vec<(Bytes, Option<Bytes>)>,
     summary: M::Summary,
     scope: Option<Scope>,
+    /// The key that was last taken to be absent.
+    assumed: Option<Bytes>,
+    /// The operations that rest on such keys, by their place in the batch.
+    resting: Vec<u64>,
 }
 
 impl<'a, S: Storage, R: Runtime, M: Machine> Changes<'a, S, R, M> {
@@ -50,6 +56,8 @@ impl<'a, S: Storage, R: Runtime, M: Machine> Changes<'a, S, R, M> {
             cleared: Vec::new(),
             summary: M::Summary::default(),
             scope: None,
+            assumed: None,
+            resting: Vec::new(),
         }
     }
 
@@ -89,6 +97,41 @@ impl<'a, S: Storage, R: Runtime, M: Machine> Changes<'a, S, R, M> {
         Ok(found.map(|found| found.deadline_ms))
     }
 
+    /// As [`Self::deadline`], for a machine that is about to write or delete `key` and needs the answer for its
+    /// counts only. While the log is replayed a key that memory does not know is taken to be absent;
+    /// [`Machine::correct`] hears of those that were not.
+    pub async fn deadline_to_count(&mut self, key: &[u8]) -> Result<Option<u64>> {
+        if let Some(written) = self.written(key) {
+            return Ok(written.map(|(_, deadline_ms)| deadline_ms));
+        }
+        let core = self.core;
+        if core.replaying.load(Relaxed) && core.assumed.is_open() && !core.unflushed_ranges.any() {
+            let known = core.known(hash_key(key), key, self.seq, &mut Vec::new())?;
+            match known {
+                Known::Here { deadline_ms } | Known::Apart { deadline_ms, .. } => {
+                    return Ok(Some(deadline_ms));
+                }
+                Known::Absent => return Ok(None),
+                Known::Cold => {
+                    self.assumed = Some(Bytes::copy_from_slice(key));
+                    return Ok(None);
+                }
+                Known::Older => {}
+            }
+        }
+        self.deadline(key).await
+    }
+
+    /// Whether [`Self::deadline_to_count`] has just taken `key` to be absent without knowing.
+    pub fn is_assumed(&self, key: &[u8]) -> bool {
+        self.assumed.as_ref().is_some_and(|assumed| assumed == key)
+    }
+
+    /// Has everything that was assumed before this entry corrected in the machine.
+    pub async fn correct_all(&mut self) -> Result<()> {
+        self.core.resolve_while_applying().await
+    }
+
     /// What this entry has already done to `key`, if anything.
     fn written(&self, key: &[u8]) -> Option<Option<(Bytes, u64)>> {
         let last = if self.places.is_empty() {
@@ -107,9 +150,16 @@ impl<'a, S: Storage, R: Runtime, M: Machine> Changes<'a, S, R, M> {
 
     /// Sets `key`.
     pub fn put(&mut self, key: &[u8], value: &[u8], deadline_ms: u64) {
+        self.note_assumed(key);
         self.batch.put_until(key, value, deadline_ms);
         let written = (Bytes::copy_from_slice(value), deadline_ms);
         self.note(key, Some(written));
+    }
+
+    fn note_assumed(&mut self, key: &[u8]) {
+        if self.assumed.take_if(|assumed| assumed == key).is_some() {
+            self.resting.push(self.batch.len());
+        }
     }
 
     fn note(&mut self, key: &[u8], value: Option<(Bytes, u64)>) {
@@ -129,6 +179,7 @@ impl<'a, S: Storage, R: Runtime, M: Machine> Changes<'a, S, R, M> {
 
     /// Removes `key`.
     pub fn delete(&mut self, key: &[u8]) {
+        self.note_assumed(key);
         self.batch.delete(key);
         self.note(key, None);
     }
@@ -151,7 +202,8 @@ impl<'a, S: Storage, R: Runtime, M: Machine> Changes<'a, S, R, M> {
         &mut self.summary
     }
 
-    pub(crate) fn into_parts(self) -> (Batch, M::Summary) {
-        (self.batch, self.summary)
+    /// The writes, what the machine hears, and which of the writes rest on assumptions.
+    pub(crate) fn into_parts(self) -> (Batch, M::Summary, Vec<u64>) {
+        (self.batch, self.summary, self.resting)
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::{Mutex, RwLock};
 
 use super::applier::Applier;
+use super::assumed::Assumed;
 use super::commit::Commit;
 use super::compact::Manual;
 use super::flush::Frozen;
@@ -67,6 +68,8 @@ pub(crate) struct Core<S: Storage, R: Runtime, M: Machine> {
     pub replaying: AtomicBool,
     /// The replicated ranges, if the log is theirs.
     pub ranges: Ranges,
+    /// What replay has assumed of keys.
+    pub assumed: Assumed,
     /// Tails that replay cut off.
     pub cuts: Mutex<Vec<crate::log::Cut>>,
 

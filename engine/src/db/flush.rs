@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::commit::Ticket;
 use super::core::Core;
 use super::machine::Machine;
-use super::ranges::{Forwarded, FrozenRanges};
 use super::outputs::{KeptDeletes, LargeValues, Outputs};
+use super::ranges::{Forwarded, FrozenRanges};
 use super::stats::FLUSH;
 use crate::lsm::compaction::filter::{Retain, Rules, Verdict};
 use crate::lsm::cursor::{Cursor, Position};
@@ -54,6 +54,8 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             let Some(frozen) = next else { return };
             match self.flush(&frozen).await {
                 Ok(()) => self.counters.set_background_error(FLUSH, None),
+                // What is not flushed is in the log.
+                Err(_) if self.stopping.load(SeqCst) => return,
                 Err(error) => {
                     tracing::error!(%error, "a flush failed; trying again");
                     self.counters.set_background_error(FLUSH, Some(error));
@@ -76,6 +78,15 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
 
     async fn flush(&self, frozen: &Frozen) -> Result<()> {
         let bytes_before = self.counters.flush_bytes.load(Relaxed);
+        // It commits what the machine has counted.
+        self.await_resolved().await?;
+        // That may have changed meanwhile.
+        let frozen = &self
+            .frozen
+            .lock()
+            .front()
+            .cloned()
+            .unwrap_or_else(|| frozen.clone());
         let edit = self.write_level0(&frozen.memtable).await?;
         let mut forwarded = None;
         // The log of a ring's node must not end before what its tables hold. What is being replayed is

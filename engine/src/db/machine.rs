@@ -58,7 +58,7 @@ pub trait Machine: MaybeSend + MaybeSync + 'static {
     type Reply: MaybeSend + 'static;
 
     /// What an entry changes in the machine itself.
-    type Summary: Default + MaybeSend;
+    type Summary: Clone + Default + MaybeSend + MaybeSync;
 
     /// Carries an entry out: reads through `changes`, writes into it. Called again from the start if it is
     /// interrupted, so it must touch nothing but `changes`. An error is one of storage and stops the store.
@@ -93,7 +93,7 @@ pub trait Machine: MaybeSend + MaybeSync + 'static {
     }
 
     /// What an entry changes in the counts of its range.
-    fn counts(summary: &Self::Summary) -> Counts {
+    fn counted(summary: &Self::Summary) -> Counts {
         let _ = summary;
         Counts::default()
     }
@@ -101,6 +101,29 @@ pub trait Machine: MaybeSend + MaybeSync + 'static {
     /// Keys have come or gone with a whole range, by no entry.
     fn recount(&self, change: Counts) {
         let _ = change;
+    }
+
+    /// Whether it counts keys, and so has to be told of those that [`Changes::deadline_to_count`] has taken to be
+    /// absent.
+    fn counts(&self) -> bool {
+        false
+    }
+
+    /// Adds to `summary` what is wrong with the counts if a key was taken to be absent and was there, to expire at
+    /// `deadline_ms` (0 for never).
+    fn correct(&self, summary: &mut Self::Summary, deadline_ms: u64) {
+        let _ = (summary, deadline_ms);
+    }
+
+    /// Brings what [`Machine::save`] gave up to date with such corrections.
+    fn amend(&self, saved: &mut Vec<u8>, summary: &Self::Summary) {
+        let _ = (saved, summary);
+    }
+
+    /// An entry that removes what such keys, given with their deadlines, have left behind.
+    fn tidy(&self, keys: &[(Bytes, u64)]) -> Option<Bytes> {
+        let _ = keys;
+        None
     }
 
     /// Whether compaction may drop what has expired by the host's clock. A machine that counts its keys

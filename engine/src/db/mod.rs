@@ -5,6 +5,7 @@
 
 mod admit;
 mod applier;
+mod assumed;
 mod batch;
 mod changes;
 mod checkpoint;
@@ -52,11 +53,11 @@ pub(crate) use self::admit::{NEEDS_NO_LOOK_BYTES, Needs};
 pub(crate) use self::commit::Ticket;
 use self::core::Core;
 pub(crate) use self::ranges::{
-    AMNESIAC, Applied, AsyncRecords, Found as FoundRange, Hard, Ingested, Logged, Note, Replacement,
-    Span as RangeSpan,
+    AMNESIAC, Applied, AsyncRecords, Found as FoundRange, Hard, Ingested, Logged, Note,
+    Replacement, Span as RangeSpan,
 };
-pub(crate) use self::snapshot::{Brief, Pin};
 use self::read::Known;
+pub(crate) use self::snapshot::{Brief, Pin};
 use crate::record::hash_key;
 use crate::{Error, ErrorKind, Result, Runtime, Storage};
 
@@ -359,6 +360,15 @@ impl<S: Storage, R: Runtime, M: Machine> Db<S, R, M> {
             ticket,
             reply,
         })
+    }
+
+    /// Waits until the machine's counts are exact: for a while after opening they may rest on keys that were
+    /// taken to be absent while the log was replayed.
+    ///
+    /// # Errors
+    /// What keeps those keys from being looked up.
+    pub async fn await_counts(&self) -> Result<()> {
+        self.core().await_resolved().await
     }
 
     /// Waits, if it must, until writers are let in: call it before [`Db::submit`].

@@ -220,7 +220,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         clippy::too_many_arguments,
         reason = "the state of one read, split where the layers change"
     )]
-    async fn find_in_tables<T: DbTrace>(
+    pub(super) async fn find_in_tables<T: DbTrace>(
         &self,
         view: &View<S>,
         hash: u64,

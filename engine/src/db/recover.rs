@@ -29,6 +29,18 @@ use crate::{Error, ErrorKind, Object, Result, Runtime, Storage, Work};
 /// Memtables that may wait to be flushed while the log is replayed.
 const FROZEN_MOST: usize = 2;
 
+/// An opening that is dropped midway asks the tasks it has started to end: they hold the store, and with it
+/// the lock.
+struct Opening<'a, S: Storage, R: Runtime, M: Machine>(Option<&'a Arc<Core<S, R, M>>>);
+
+impl<S: Storage, R: Runtime, M: Machine> Drop for Opening<'_, S, R, M> {
+    fn drop(&mut self) {
+        if let Some(core) = self.0 {
+            core.ask_to_stop();
+        }
+    }
+}
+
 impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     /// Opens the store, or makes one where there is nothing.
     pub(crate) async fn open(
@@ -60,14 +72,24 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         // A crash from here on is not a clean end.
         core.storage.commit(meta).await?;
         core.storage.remove(orphans).await?;
+        core.assume_from(core.visible.load(Acquire));
+        let mut opening = Opening(Some(&core));
         core.spawn(Work::Flush, Self::flush_forever);
         let recovered = core.replay(&segments).await;
         if let Err(error) = recovered {
             core.stop().await;
             return Err(error);
         }
+        if core.assumed.is_open() {
+            // Where it holds up compactions and nothing else.
+            core.spawn(Work::Compaction, |core| async move {
+                core.resolve_at_last().await
+            });
+        }
         core.spawn(Work::Compaction, Self::compact_forever);
         core.spawn(Work::Upkeep, Self::sync_forever);
+        opening.0 = None;
+        drop(opening);
         Ok(core)
     }
 
@@ -133,6 +155,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             health: Default::default(),
             counters: Default::default(),
             ranges: Ranges::default(),
+            assumed: Default::default(),
             cuts: Mutex::default(),
             changed: Default::default(),
             flush_wanted: Default::default(),
@@ -274,7 +297,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         self.applied.store(replayed.position, Release);
         applier.freeze_if_full(self);
         if self.frozen.lock().len() >= FROZEN_MOST {
+            self.resolve_while_applying().await?;
             self.await_flush().await?;
+            // What was flushed may be evicted, but is in the tables.
+            self.assume_from(applier.seq);
         }
         Ok(())
     }
@@ -290,7 +316,11 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             .await
     }
 
-    pub(super) async fn resume_log(&self, segment: u64, end: &SegmentEnd) -> Result<Log<S::Writer>> {
+    pub(super) async fn resume_log(
+        &self,
+        segment: u64,
+        end: &SegmentEnd,
+    ) -> Result<Log<S::Writer>> {
         let writer = self
             .storage
             .resume(Object::Segment(segment), end.bytes)
@@ -312,6 +342,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     ) -> Result<Log<S::Writer>> {
         tracing::warn!(%error, "the log cannot be synced; what it holds is flushed and it begins anew");
         let segment = self.new_id();
+        self.resolve_while_applying().await?;
         self.flush_all_for(segment).await?;
         let log = self.begin_log(segment, position, base_time_ms).await?;
         let left = std::mem::take(&mut self.commit.lock().segments);
@@ -427,10 +458,7 @@ pub(super) async fn segments_of<S: Storage>(
     segments.sort_unstable();
     if let Some(&first) = segments.first()
         && first != manifest.log_start
-        && manifest
-            .ranges
-            .iter()
-            .any(|range| range.applied_index > 0)
+        && manifest.ranges.iter().any(|range| range.applied_index > 0)
         && manifest.log_synced.segment == manifest.log_start
     {
         return Err(Error::new(

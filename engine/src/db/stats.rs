@@ -51,6 +51,11 @@ impl Counters {
         self.errors.lock().get(FLUSH).cloned()
     }
 
+    /// What keeps this background work from going on, if anything does.
+    pub(crate) fn error_of(&self, work: &'static str) -> Option<Error> {
+        self.errors.lock().get(work).cloned()
+    }
+
     pub(crate) fn background_errors(&self) -> BTreeMap<&'static str, Error> {
         self.errors.lock().clone()
     }

@@ -13,7 +13,12 @@ use super::workload::Workload;
 
 /// Measure a store, in the manner of db_bench.
 #[derive(Clone, Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct BenchArgs {
+    /// What cannot be measured as a workload of one process.
+    #[command(subcommand)]
+    pub apart: Option<Apart>,
+
     /// What to run, in this order: fillseq fillrandom overwrite readrandom readhot readmissing readseq
     /// seekrandom readwhilewriting ycsb-a to ycsb-f deleterandom. A fill starts with an empty store.
     #[arg(
@@ -44,6 +49,13 @@ pub struct BenchArgs {
     /// Print one JSON object a workload.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Measurements that start processes of their own.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Apart {
+    /// Time the first reply after `kill -9` with the memtables full.
+    Reopen(super::reopen::ReopenArgs),
 }
 
 /// The sizes of a measurement, shared with tests/peers.
@@ -144,6 +156,9 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
 
 /// Runs `trilith bench`.
 pub fn run(args: &BenchArgs, open: &Open<'_>) -> Result<(), String> {
+    if let Some(Apart::Reopen(args)) = &args.apart {
+        return super::reopen::run(args);
+    }
     let directory = Directory::choose(args)?;
     let result = Bench::new(args, open, &directory).and_then(|mut bench| bench.run());
     directory.remove();

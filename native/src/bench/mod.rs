@@ -11,6 +11,7 @@ pub mod keys;
 #[cfg(test)]
 mod model;
 pub mod process;
+pub mod reopen;
 pub mod report;
 pub mod target;
 mod trilith;

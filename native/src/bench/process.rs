@@ -15,6 +15,12 @@ pub fn peak_resident_bytes() -> u64 {
     field("/proc/self/status", "VmHWM:") * 1024
 }
 
+/// The same of another process.
+#[must_use]
+pub fn peak_resident_bytes_of(process: u32) -> u64 {
+    field(&format!("/proc/{process}/status"), "VmHWM:") * 1024
+}
+
 fn field(file: &str, name: &str) -> u64 {
     fs::read_to_string(file)
         .ok()

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::{Release, SeqCst};
 use bytes::Bytes;
 
 use super::super::applier::Applier;
-use super::super::batch::Batch;
+use super::super::batch::{Batch, Ops};
 use super::super::changes::{Changes, Scope};
 use super::super::core::Core;
 use super::super::machine::{Counts, Entry, Machine};
@@ -71,9 +71,13 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
 
 impl<S: Storage, R: Runtime, M: Machine> Applying<'_, S, R, M> {
     fn applier(&mut self) -> Result<&mut Applier<S>> {
-        self.applier
-            .as_mut()
-            .ok_or_else(|| Error::new(ErrorKind::Closed, "applying", "the right has been given back"))
+        self.applier.as_mut().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Closed,
+                "applying",
+                "the right has been given back",
+            )
+        })
     }
 
     /// Applies a range's next entry. The machine's reply, if the entry was the machine's.
@@ -104,8 +108,9 @@ impl<S: Storage, R: Runtime, M: Machine> Applying<'_, S, R, M> {
             };
             let mut changes = Changes::new(core, entry.time_ms, applier.seq).within(scope);
             reply = Some(core.machine.apply(&entry, &mut changes).await?);
-            let (batch, summary) = changes.into_parts();
-            change = M::counts(&summary);
+            // Nothing is assumed but while a log is replayed by applying it.
+            let (batch, summary, _) = changes.into_parts();
+            change = M::counted(&summary);
             self.write(batch)?;
             core.machine.applied(summary);
         }
@@ -151,8 +156,8 @@ impl<S: Storage, R: Runtime, M: Machine> Applying<'_, S, R, M> {
         }
         let core = self.core;
         let applier = self.applier()?;
-        let payload = batch.into_payload()?;
-        let written = applier.apply_ops(core, &payload);
+        let (ops, count) = batch.into_ops()?;
+        let written = applier.apply_ops(core, &ops, Ops::of(&ops, count));
         let seq = applier.seq;
         written.inspect_err(|error| core.health.fail(error.clone()))?;
         core.visible.store(seq, Release);

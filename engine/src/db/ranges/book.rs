@@ -27,6 +27,8 @@ pub(super) struct RangeState {
     /// Counts how often the range was replaced since the store was opened.
     pub generation: u64,
     pub hard: Hard,
+    /// It is about to be replaced: its entries must not be written again, behind what is to be void.
+    pub replacing: bool,
     /// Log records up to this position are void.
     pub void_upto: u64,
     pub configured: (u64, Bytes),
@@ -94,6 +96,7 @@ impl RangeState {
             incarnation: record.incarnation,
             destroyed: record.flags & DESTROYED != 0,
             generation: 0,
+            replacing: false,
             hard: Hard {
                 version: extra.hard_version,
                 term: record.term,

@@ -49,7 +49,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         // From the segment that is wished for back to the one before which little lies.
         let start = segments
             .filter(|&&(segment, _)| segment <= wished)
-            .find(|&&(_, start)| bytes_before(&book, &after, start) <= most)
+            .find(|&&(_, start)| is_little_before(&book, &after, start, most))
             .or(commit.segments.front())
             .copied();
         let (log_start, start) = start.unwrap_or((commit.log.segment(), commit.log.start()));
@@ -61,7 +61,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 }
             }
         }
-        let hard = book.ranges.iter().map(|(&range, state)| (range, state.hard));
+        let hard = book
+            .ranges
+            .iter()
+            .map(|(&range, state)| (range, state.hard));
         let forwarded = Forwarded {
             log_start,
             hard: hard.collect(),
@@ -73,9 +76,8 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
 /// The index up to which each range will be in tables.
 fn in_tables(book: &Book, frozen: &FrozenRanges) -> BTreeMap<u32, u64> {
     let live = book.ranges.iter().filter(|(_, state)| !state.destroyed);
-    let mut after: BTreeMap<u32, u64> = live
-        .map(|(&range, state)| (range, state.flushed))
-        .collect();
+    let mut after: BTreeMap<u32, u64> =
+        live.map(|(&range, state)| (range, state.flushed)).collect();
     for record in current(book, frozen) {
         after.insert(record.range, record.applied_index);
     }
@@ -83,10 +85,7 @@ fn in_tables(book: &Book, frozen: &FrozenRanges) -> BTreeMap<u32, u64> {
 }
 
 /// Those of the records whose ranges have not been replaced since.
-fn current<'a>(
-    book: &'a Book,
-    frozen: &'a FrozenRanges,
-) -> impl Iterator<Item = &'a RangeRecord> {
+fn current<'a>(book: &'a Book, frozen: &'a FrozenRanges) -> impl Iterator<Item = &'a RangeRecord> {
     let same = |(generation, record): &&(u64, RangeRecord)| {
         let state = book.ranges.get(&record.range);
         state.is_some_and(|state| state.generation == *generation)
@@ -94,16 +93,20 @@ fn current<'a>(
     frozen.iter().filter(same).map(|(_, record)| record)
 }
 
-/// Bytes of the entries before a position that are still needed.
-fn bytes_before(book: &Book, after: &BTreeMap<u32, u64>, start: u64) -> u64 {
-    let needed = book.ranges.iter().flat_map(|(range, state)| {
+/// Whether what is still needed of the entries before a position is little enough to be written again.
+fn is_little_before(book: &Book, after: &BTreeMap<u32, u64>, start: u64, most: u64) -> bool {
+    let mut bytes = 0;
+    for (range, state) in &book.ranges {
         let after = after.get(range).copied().unwrap_or(u64::MAX);
-        state.held.range(after.saturating_add(1)..)
-    });
-    needed
-        .filter(|(_, held)| held.position <= start)
-        .map(|(_, held)| held.entry.payload.len() as u64 + 64)
-        .sum()
+        let needed = state.held.range(after.saturating_add(1)..);
+        for (_, held) in needed.filter(|(_, held)| held.position <= start) {
+            bytes += held.entry.payload.len() as u64 + 64;
+            if state.replacing || bytes > most {
+                return false;
+            }
+        }
+    }
+    true
 }
 
 impl Ranges {

@@ -77,7 +77,9 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         let same_boot = contents.host_epoch.is_some() && contents.host_epoch == next.host_epoch;
         let lost_power = !next.clean && !same_boot && !settings.always;
         if lost_power || settings.failed || !self.cuts.lock().is_empty() {
-            tracing::warn!("entries may have been forgotten: no range counts until it has caught up");
+            tracing::warn!(
+                "entries may have been forgotten: no range counts until it has caught up"
+            );
             book.forget();
         }
         let settings = Settings {

@@ -10,7 +10,7 @@ use super::super::core::Core;
 use super::super::machine::{Counts, Machine};
 use super::super::outputs::{KeptDeletes, LargeValues, Outputs};
 use super::book::RangeState;
-use super::{Applied, Hard, Span, no_such_range};
+use super::{Applied, Hard, Ranges, Span, no_such_range};
 use crate::lsm::compaction::filter::{Retain, Rules};
 use crate::lsm::levels::Edit;
 use crate::lsm::range_deletes::RangeDeletes;
@@ -42,12 +42,22 @@ pub(crate) struct Ingested {
     pub deadline_ms: u64,
 }
 
-/// A place among the sequence numbers and in the log.
-struct Reserved {
+/// A place among the sequence numbers and in the log; the range is marked as long as it is held.
+struct Reserved<'a> {
+    ranges: &'a Ranges,
+    range: u32,
     /// The range delete's; the records have the next one.
     seq: u64,
     position: u64,
     hard_version: u64,
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        if let Some(state) = self.ranges.book.lock().ranges.get_mut(&self.range) {
+            state.replacing = false;
+        }
+    }
 }
 
 impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
@@ -62,7 +72,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 return Err(no_such_range(new.range, "this incarnation was destroyed"));
             }
         }
-        let reserved = self.reserve(None).await?;
+        let reserved = self.reserve(new.range, false).await?;
         self.install_range(new, &reserved, Edit::default()).await
     }
 
@@ -76,7 +86,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     ) -> Result<()> {
         self.health.check_writable()?;
         self.ranges.book.lock().live(new.range)?;
-        let reserved = self.reserve(Some(())).await?;
+        let reserved = self.reserve(new.range, true).await?;
         let edit = self.write_range(span, reserved.seq, records).await?;
         let mut new = new;
         new.counts = records.counts();
@@ -84,32 +94,45 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         self.forget_keys(span, reserved.seq).await
     }
 
-    /// Takes the places. With `keys`, everything applied so far is in tables afterwards.
-    async fn reserve(&self, keys: Option<()>) -> Result<Reserved> {
+    /// Takes the places. If there are keys, all that was applied so far is in tables afterwards.
+    async fn reserve(&self, range: u32, has_keys: bool) -> Result<Reserved<'_>> {
         let mut applying = self.begin_apply().await?;
-        if keys.is_some() {
+        if has_keys {
             applying.freeze();
         }
         let seq = applying.reserve(2)?;
-        let hard_version = self.ranges.book.lock().next_version();
-        let position = self.commit.lock().log.end();
+        let (hard_version, position) = {
+            let mut book = self.ranges.book.lock();
+            if let Some(state) = book.ranges.get_mut(&range) {
+                state.replacing = true;
+            }
+            (book.next_version(), self.commit.lock().log.end())
+        };
         drop(applying);
-        if keys.is_some() {
+        let reserved = Reserved {
+            ranges: &self.ranges,
+            range,
+            seq,
+            position,
+            hard_version,
+        };
+        if has_keys {
             self.await_flush_before(seq).await?;
         }
         // A shorter log would give these positions to records that are not void.
         self.sync_log(position).await?;
-        Ok(Reserved {
-            seq,
-            position,
-            hard_version,
-        })
+        Ok(reserved)
     }
 
     async fn await_flush_before(&self, seq: u64) -> Result<()> {
         self.changed
             .wait(|| {
-                if self.frozen.lock().front().is_none_or(|first| first.seq >= seq) {
+                if self
+                    .frozen
+                    .lock()
+                    .front()
+                    .is_none_or(|first| first.seq >= seq)
+                {
                     return Some(Ok(()));
                 }
                 let error = self.counters.flush_error();
@@ -135,7 +158,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         };
         let kept = KeptDeletes::new(Retain::new(rules), own, None);
         let mut outputs = Outputs::new(self, 0, LargeValues::Given(Bytes::new()), kept);
-        match self.write_records(span, seq + 1, records, &mut outputs).await {
+        match self
+            .write_records(span, seq + 1, records, &mut outputs)
+            .await
+        {
             Ok(()) => outputs.finish().await,
             Err(error) => {
                 outputs.abandon().await;
@@ -182,7 +208,12 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         Ok(())
     }
 
-    async fn install_range(&self, new: Replacement, reserved: &Reserved, edit: Edit) -> Result<()> {
+    async fn install_range(
+        &self,
+        new: Replacement,
+        reserved: &Reserved<'_>,
+        edit: Edit,
+    ) -> Result<()> {
         let opened = self.open_added(&edit).await?;
         let mut manifest = self.manifest.lock().await;
         let mut next = manifest.clone();
@@ -205,9 +236,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         };
         let record = state.record(new.range);
         next.ranges.retain(|other| other.range != new.range);
-        let place = next
-            .ranges
-            .partition_point(|other| other.range < new.range);
+        let place = next.ranges.partition_point(|other| other.range < new.range);
         next.ranges.insert(place, record);
         self.note_watermark(&mut next);
         self.storage.commit(next.encode()).await?;

@@ -91,7 +91,10 @@ fn write_line(text: &mut String, range: RangeId, entry: &Entry, behind: LogId) {
             let _ = write!(text, "(members) {:?}", configuration.members());
         }
         Content::Command(payload) if range != META => {
-            match payload.split_first().map(|(_, command)| Command::decode(command)) {
+            match payload
+                .split_first()
+                .map(|(_, command)| Command::decode(command))
+            {
                 Some(Ok(command)) => {
                     let _ = write!(text, "{command:?}");
                 }

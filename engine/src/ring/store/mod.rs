@@ -27,8 +27,8 @@ use super::ids::{Index, META, RangeId};
 use super::membership::{Configuration, Member};
 use super::range::Recovered;
 use crate::command::{Commands, Reply};
-use crate::db::{Db, Options, Sync};
 use crate::db::{Applied, Hard, Note, RangeSpan, Replacement};
+use crate::db::{Db, Options, Sync};
 use crate::slot::ARCS;
 use crate::storage::Durability;
 use crate::{Error, ErrorKind, Result, Runtime, Storage};
@@ -93,11 +93,7 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
     ///
     /// # Errors
     /// As [`Db::open`]; `Invalid` if the store was not made by a ring.
-    pub async fn open(
-        storage: S,
-        runtime: R,
-        options: Options,
-    ) -> Result<(Self, Vec<Recovered>)> {
+    pub async fn open(storage: S, runtime: R, options: Options) -> Result<(Self, Vec<Recovered>)> {
         let sync = options.sync;
         let db = Db::open_with(storage.clone(), runtime, Commands::replicated(), options).await?;
         let found = db.core().ranges.found();
@@ -132,12 +128,7 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
     /// # Errors
     /// `Invalid` if this copy of the range is not here. Anything else is final: nothing is logged any
     /// more.
-    pub fn append(
-        &self,
-        range: RangeId,
-        incarnation: Index,
-        records: &[Record],
-    ) -> Result<Ticket> {
+    pub fn append(&self, range: RangeId, incarnation: Index, records: &[Record]) -> Result<Ticket> {
         let notes = records.iter().map(encode::note);
         let notes: Vec<Note> = notes.collect::<Result<_>>()?;
         let core = self.db().core();

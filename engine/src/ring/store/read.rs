@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{RangeStore, invalid, span_of};
+use crate::command::split_deadline;
 use crate::command::{Command, Commands, Reply, State, Value, apply};
 use crate::command::{KEYS_PREFIX_BYTES, deadlines_of, expire_payload, keys_of, place};
-use crate::command::split_deadline;
 use crate::db::{Brief, Db, Range, Scan};
 use crate::ring::ids::{META, RangeId};
 use crate::{Error, ErrorKind, Result, Runtime, Storage};
@@ -86,7 +86,9 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
                 _ => break,
             }
         }
-        let keys = found.iter().map(|(deadline_ms, key)| (*deadline_ms, &key[..]));
+        let keys = found
+            .iter()
+            .map(|(deadline_ms, key)| (*deadline_ms, &key[..]));
         Ok((!found.is_empty()).then(|| expire_payload(keys)))
     }
 

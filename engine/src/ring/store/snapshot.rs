@@ -217,8 +217,12 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
             },
             counts: Counts::default(),
         };
-        core.replace_range(new, &span, &mut records).await?;
-        core.discard(vec![aside.object]).await
+        let replaced = core.replace_range(new, &span, &mut records).await;
+        if let Err(error) = core.discard(vec![aside.object]).await {
+            // It is removed when the store is opened next.
+            tracing::warn!(%error, "could not remove the parts of a snapshot");
+        }
+        replaced
     }
 }
 
@@ -296,7 +300,9 @@ impl<S: Storage> Parts<S> {
             len => self.reader.read_at(start, len).await?,
         };
         if crc32fast::hash(&self.part) != sum {
-            return Err(self.damaged("a part does not read back as it was written").at(start));
+            return Err(self
+                .damaged("a part does not read back as it was written")
+                .at(start));
         }
         Ok(true)
     }

@@ -68,7 +68,8 @@ impl Process {
     fn with(ranges: &[RangeId]) -> Self {
         let this = Self::start(&FaultyStorage::new());
         for &range in ranges {
-            this.do_(this.store.found(range, founder(), &alone())).unwrap();
+            this.do_(this.store.found(range, founder(), &alone()))
+                .unwrap();
         }
         this
     }
@@ -126,7 +127,10 @@ impl Process {
     }
 
     fn range(&self, range: RangeId) -> &Recovered {
-        self.found.iter().find(|found| found.range == range).unwrap()
+        self.found
+            .iter()
+            .find(|found| found.range == range)
+            .unwrap()
     }
 
     /// (term, index) of the entries found.
@@ -150,7 +154,10 @@ fn alone() -> Configuration {
 /// The `n`th key of a range.
 fn key(range: RangeId, n: u64) -> Bytes {
     let in_range = |key: &String| u32::from(arc_of(slot_of(key.as_bytes()))) == range;
-    let tag = (0..).map(|tag| format!("{{{tag}}}")).find(in_range).unwrap();
+    let tag = (0..)
+        .map(|tag| format!("{{{tag}}}"))
+        .find(in_range)
+        .unwrap();
     format!("{tag}{n}").into()
 }
 

@@ -1,0 +1,237 @@
+//! Snapshots, and the end of a copy.
+
+use super::*;
+
+fn head(id: u64, at: LogId) -> SnapshotHead {
+    SnapshotHead {
+        id,
+        at,
+        time_ms: NOW_MS + 1000,
+        configuration: alone(),
+        configured_at: 3,
+    }
+}
+
+/// Every part of a snapshot.
+fn parts(process: &Process, range: RangeId, bytes_most: usize) -> (LogId, Vec<Bytes>) {
+    let snapshot = process.do_(process.store.snapshot_open(range)).unwrap();
+    let mut parts = Vec::new();
+    loop {
+        let number = parts.len() as u64;
+        let read = process.store.snapshot_read(&snapshot, number, bytes_most);
+        let (part, last) = process.do_(read).unwrap();
+        parts.push(part);
+        if last {
+            return (snapshot.at(), parts);
+        }
+    }
+}
+
+fn lay_aside(process: &Process, range: RangeId, id: u64, parts: &[Bytes]) {
+    for (number, part) in parts.iter().enumerate() {
+        let stored = process
+            .store
+            .chunk_store(range, id, number as u64, part.clone());
+        process.do_(stored).unwrap();
+    }
+}
+
+/// A source with keys of every kind in range 8, in memory and in tables.
+fn source() -> Process {
+    let process = Process::with(&[7, 8]);
+    let soon = Expiry::Set(crate::command::Deadline::At(NOW_MS as i64 + 10));
+    process.commit(7, &[put(7, 1, 1, b"another range")]);
+    process.commit(8, &[put(8, 1, 1, b"small")]);
+    process.commit(8, &[put(8, 1, 2, &[2; 9000])]);
+    process.flush();
+    process.commit(8, &[command(1, 3, &set_for(8, 3, b"expires", soon))]);
+    for index in 4..=60 {
+        process.commit(8, &[put(8, 2, index, &[index as u8; 300])]);
+    }
+    process
+}
+
+#[test]
+fn a_snapshot_is_the_state_at_its_index() {
+    let process = source();
+    let snapshot = process.do_(process.store.snapshot_open(8)).unwrap();
+    assert_eq!(snapshot.at(), LogId { term: 2, index: 60 });
+    let read = |number| process.do_(process.store.snapshot_read(&snapshot, number, 2000));
+    let (first, last) = read(0).unwrap();
+    assert!(!last && first.len() < 12_000);
+    assert!(read(2).is_err(), "a part was skipped");
+    // What is applied meanwhile is not in it, and reading again gives the same.
+    process.commit(8, &[command(2, 61, &Command::Clear)]);
+    process.flush();
+    process.do_(process.store.db().compact()).unwrap();
+    read(1).unwrap();
+    assert_eq!(read(0).unwrap().0, first);
+    let mut bytes = 0;
+    for number in 0.. {
+        let (part, last) = read(number).unwrap();
+        bytes += part.len();
+        if last {
+            break;
+        }
+    }
+    assert!(bytes > 57 * 300 + 9000);
+}
+
+#[test]
+fn an_install_replaces_state_log_and_promises() {
+    let source = source();
+    for bytes_most in [500, 5000, 1 << 20] {
+        let (at, parts) = parts(&source, 8, bytes_most);
+        let target = Process::with(&[8, 9]);
+        // Keys that the snapshot does not have, in tables, in memory, and logged only.
+        for index in 100..130 {
+            let entries = [command(1, index - 99, &set(8, index, b"old"))];
+            target.commit(8, &entries);
+            if index == 115 {
+                target.flush();
+                assert_eq!(target.get(8, 101).unwrap(), b"old");
+            }
+        }
+        target.commit(9, &[put(9, 1, 1, b"stays")]);
+        target.log(8, &as_records(&[put(8, 1, 31, b"void")]));
+        target.log(8, &[Record::HardState(state(1, Some(1)))]);
+        lay_aside(&target, 8, 77, &parts);
+        let hard = state(6, Some(2));
+        target
+            .do_(target.store.snapshot_install(8, &head(77, at), hard))
+            .unwrap();
+        let check = |target: &Process| {
+            assert_eq!(target.get(8, 1).unwrap(), b"small");
+            assert_eq!(target.get(8, 2).unwrap(), [2; 9000]);
+            assert_eq!(target.get(8, 60).unwrap(), [60; 300]);
+            assert_eq!(target.get(8, 100), None);
+            assert_eq!(target.get(8, 129), None);
+            // It was flushed on the way.
+            assert_eq!(target.get(9, 1).unwrap(), b"stays");
+        };
+        check(&target);
+        assert_eq!(target.store.dbsize(), 61);
+        // Both hold the same, what has expired included.
+        assert_eq!(
+            self::parts(&target, 8, 1 << 20).1,
+            self::parts(&source, 8, 1 << 20).1
+        );
+        let verified = target.do_(target.store.db().verify()).unwrap();
+        assert!(verified.is_sound(), "{:?}", verified.problems);
+        // The range goes on from there.
+        target.commit(8, &[put(8, 6, 61, b"next")]);
+        let target = target.restart(CrashMode::ProcessKilled);
+        let found = target.range(8);
+        assert_eq!((found.applied, found.applied_time_ms), (at, NOW_MS + 1000));
+        assert_eq!(found.state, hard);
+        assert_eq!(found.configurations, [(3, alone())]);
+        assert_eq!(target.ids(8), [(6, 61)]);
+        check(&target);
+        // Logged, and not applied here yet.
+        assert_eq!(target.store.dbsize(), 61);
+        target.flush();
+        target.do_(target.store.db().compact()).unwrap();
+        check(&target);
+    }
+}
+
+#[test]
+fn an_install_may_go_back() {
+    let process = Process::with(&[8]);
+    process.commit(8, &[put(8, 1, 1, b"one")]);
+    let (at, parts) = parts(&process, 8, 1000);
+    let more: Vec<_> = (2..=20).map(|index| put(8, 1, index, b"more")).collect();
+    process.commit(8, &more);
+    process.flush();
+    lay_aside(&process, 8, 1, &parts);
+    process
+        .do_(
+            process
+                .store
+                .snapshot_install(8, &head(1, at), state(3, None)),
+        )
+        .unwrap();
+    assert_eq!(process.store.dbsize(), 1);
+    assert_eq!(process.store.flushed().1, [(8, 1)]);
+    process.commit(8, &[put(8, 3, 2, b"other")]);
+    let process = process.kill();
+    assert_eq!(process.ids(8), [(3, 2)]);
+}
+
+#[test]
+fn parts_belong_to_one_snapshot_and_come_in_order() {
+    let process = Process::with(&[8]);
+    let store = |id, number, bytes: &'static [u8]| {
+        process.do_(
+            process
+                .store
+                .chunk_store(8, id, number, Bytes::from_static(bytes)),
+        )
+    };
+    assert!(store(1, 1, b"x").is_err());
+    store(1, 0, b"x").unwrap();
+    assert!(store(1, 2, b"x").is_err());
+    assert!(store(2, 1, b"x").is_err());
+    store(1, 1, b"y").unwrap();
+    store(1, 1, b"y").unwrap();
+    store(2, 0, b"z").unwrap();
+    let install = |id| {
+        let head = head(id, LogId::default());
+        process.do_(process.store.snapshot_install(8, &head, state(1, None)))
+    };
+    assert_eq!(install(1).unwrap_err().kind(), ErrorKind::Invalid);
+    // These bytes are no snapshot: nothing changes.
+    assert_eq!(install(2).unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(process.kill().range(8).state.term, 0);
+}
+
+#[test]
+fn what_a_crash_leaves_of_a_snapshot_is_removed() {
+    let source = source();
+    let (_, parts) = parts(&source, 8, 1000);
+    let target = Process::with(&[8]);
+    lay_aside(&target, 8, 1, &parts[..3]);
+    let tables = |process: &Process| {
+        let objects = process.storage.objects().into_iter();
+        objects
+            .filter(|(object, _)| matches!(object, Object::Table(_)))
+            .count()
+    };
+    assert_eq!(tables(&target), 1);
+    let target = target.kill();
+    assert_eq!(tables(&target), 0);
+    lay_aside(&target, 8, 1, &parts);
+    lay_aside(&target, 8, 2, &parts);
+    assert_eq!(tables(&target), 1);
+}
+
+#[test]
+fn a_copy_that_was_destroyed_stays_so() {
+    let process = Process::with(&[8, 9]);
+    process.commit(8, &[put(8, 1, 1, b"x"), put(8, 1, 2, b"y")]);
+    process.commit(9, &[put(9, 1, 1, b"stays")]);
+    process.log(8, &as_records(&[put(8, 1, 3, b"z")]));
+    process.do_(process.store.destroy(8)).unwrap();
+    assert_eq!(process.get(8, 1), None);
+    assert_eq!(process.store.dbsize(), 1);
+    assert!(process.do_(process.store.destroy(8)).is_err());
+    assert!(process.store.append(8, 0, &[]).is_err());
+    let process = process.restart(CrashMode::PowerLoss);
+    assert_eq!(process.found.len(), 1);
+    assert_eq!(process.store.destroyed(), [(8, founder())]);
+    assert_eq!(process.get(8, 1), None);
+    // Under a later incarnation the node may hold it again, from nothing.
+    let found = |incarnation| {
+        let me = Member {
+            incarnation,
+            ..founder()
+        };
+        process.do_(process.store.found(8, me, &Configuration::unknown()))
+    };
+    assert!(found(0).is_err());
+    found(12).unwrap();
+    let process = process.kill();
+    assert_eq!(process.range(8).me.incarnation, 12);
+    assert_eq!(process.ids(8), []);
+    assert!(process.store.destroyed().is_empty());
+}
