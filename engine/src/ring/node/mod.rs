@@ -6,6 +6,7 @@
 
 mod forward;
 mod packet;
+mod steer;
 
 use std::collections::BTreeMap;
 
@@ -20,8 +21,10 @@ use crate::random::Random;
 
 use forward::Forwards;
 use packet::Packets;
+use steer::{OWN, Steering};
 
 pub use packet::{Forwarded, Packet, Said};
+pub use steer::Progress;
 
 /// What happens to a node.
 #[derive(Clone, Debug)]
@@ -88,6 +91,7 @@ pub struct Node {
     destroyed: BTreeMap<RangeId, Index>,
     forwards: Forwards,
     packets: Packets,
+    steering: Steering,
     /// Ranges that have something to hand out.
     touched: Vec<RangeId>,
     effects: Vec<Effect>,
@@ -104,6 +108,7 @@ impl Node {
             destroyed: BTreeMap::new(),
             forwards: Forwards::default(),
             packets: Packets::default(),
+            steering: Steering::default(),
             touched: Vec::new(),
             effects: Vec::new(),
         }
@@ -166,7 +171,7 @@ impl Node {
             }
             self.sort_out(range, effects, out);
         }
-        let packets = self.packets.take(self.id);
+        let packets = self.packets.take(self.id, self.map_version());
         out.extend(packets.map(NodeEffect::Packet));
     }
 
@@ -176,6 +181,7 @@ impl Node {
             self.step_range(now, range, Input::Tick, out);
         }
         self.forwards.expire(now, out);
+        self.steer(now, out);
     }
 
     fn step_range(&mut self, now: Now, range: RangeId, input: Input, out: &mut Vec<NodeEffect>) {
@@ -194,6 +200,8 @@ impl Node {
                 Effect::Send(message) => {
                     self.packets.add(message.to.node, Said::Replica(message));
                 }
+                // Whether a change of the node's own came about shows at the next look.
+                Effect::Reply { request, .. } if request & OWN != 0 => {}
                 Effect::Reply { request, outcome } => self.answer(request, outcome, out),
                 Effect::Destroy => {
                     if let Some(replica) = self.ranges.remove(&range) {
@@ -211,10 +219,13 @@ impl Node {
         if packet.to != self.id {
             return;
         }
+        self.compare_maps(packet.from, packet.map_version);
         for said in packet.said {
             match said {
                 Said::Replica(message) => self.hear(now, message, out),
                 Said::Asked(asked) => self.take_forwarded(now, packet.from, asked, out),
+                Said::Map(map) => self.learn(*map),
+                Said::Greeting => {}
                 Said::Answered { request, outcome } => {
                     self.forwards.answered(request, outcome, out)
                 }

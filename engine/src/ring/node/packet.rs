@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::ring::effect::Outcome;
 use crate::ring::ids::{NodeId, RangeId, RequestId};
 use crate::ring::message::Message;
+use crate::ring::meta::Map;
 
 /// Everything that one node has for another at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +17,8 @@ pub struct Packet {
     pub from: NodeId,
     /// The receiver.
     pub to: NodeId,
+    /// The version of the map that the sender has; 0 for none.
+    pub map_version: u64,
     /// What it says, in order.
     pub said: Vec<Said>,
 }
@@ -25,6 +28,10 @@ pub struct Packet {
 pub enum Said {
     /// A replica's message to another.
     Replica(Message),
+    /// The newest map.
+    Map(Box<Map>),
+    /// Nothing but the version of the sender's map.
+    Greeting,
     /// A client's request, for the master of its range.
     Asked(Forwarded),
     /// What became of one.
@@ -61,10 +68,17 @@ impl Packets {
     }
 
     /// Takes a packet for each node that there is something for.
-    pub(super) fn take(&mut self, from: NodeId) -> impl Iterator<Item = Packet> + use<> {
+    pub(super) fn take(
+        &mut self,
+        from: NodeId,
+        map_version: u64,
+    ) -> impl Iterator<Item = Packet> + use<> {
         let waiting = std::mem::take(&mut self.waiting);
-        waiting
-            .into_iter()
-            .map(move |(to, said)| Packet { from, to, said })
+        waiting.into_iter().map(move |(to, said)| Packet {
+            from,
+            to,
+            map_version,
+            said,
+        })
     }
 }

@@ -39,7 +39,7 @@ impl Range {
     pub(super) fn election_is_due(&mut self) {
         self.await_master();
         self.following.lose_master();
-        if !self.log.configuration().is_voter(self.me.node) {
+        if !self.may_campaign() {
             return self.knock();
         }
         if !self.state.void {
@@ -47,10 +47,19 @@ impl Range {
         }
     }
 
+    /// Whether this replica votes, or did by a configuration that may yet be the one that holds: as long as the one
+    /// that leaves it out is not committed, its log may be the only one that the others will follow.
+    fn may_campaign(&self) -> bool {
+        let (_, committed) = self.log.configuration_at(self.commit);
+        self.log.configuration().is_voter(self.me.node) || committed.is_voter(self.me.node)
+    }
+
     /// A copy without a vote that hears nothing asks whether it is still wanted.
     fn knock(&mut self) {
-        for member in self.log.configuration().members() {
-            if member != self.me {
+        let mut members = self.log.configuration().members();
+        members.extend(self.following.known());
+        for member in members {
+            if member.node != self.me.node {
                 self.send(member, Body::Knock);
             }
         }
@@ -71,6 +80,8 @@ impl Range {
             self.trace(|| Event::Campaign { term });
             self.state.term = term;
             self.state.vote = Some(self.me.node);
+            // What was verified and confirmed in the last term says nothing in this one, whoever wins it.
+            self.following.begin_term();
             self.record_state();
             Body::Vote { last, handover }
         };
@@ -131,16 +142,17 @@ impl Range {
             // No answer either: its term must not spread.
             return;
         }
-        let up_to_date = last >= self.log.last();
+        // A void replica's log is no measure: it consents to whoever all the others agree on (rule 9).
+        let may_win = self.state.void || last >= self.log.last();
         if pre {
-            let granted = up_to_date && !self.state.void && asked > self.state.term;
+            let granted = may_win && asked > self.state.term;
             return self.answer_vote(message.from, asked, true, granted);
         }
         if asked > self.state.term {
             self.enter_term(asked);
         }
         let free = self.state.vote.is_none_or(|vote| vote == message.from.node);
-        let granted = free && up_to_date && !self.state.void && !self.is_master();
+        let granted = free && may_win && !self.is_master();
         if granted && self.state.vote.is_none() {
             self.state.vote = Some(message.from.node);
             self.record_state();
@@ -164,7 +176,7 @@ impl Range {
     }
 
     fn answer_vote(&mut self, to: Member, asked: Term, pre: bool, granted: bool) {
-        let flagged = self.counts_as_flagged();
+        let flagged = self.counts_as_flagged() || self.state.void;
         let ballot = Body::Ballot {
             asked,
             pre,
@@ -216,7 +228,7 @@ impl Range {
     }
 
     pub(super) fn take_handover(&mut self) {
-        let may = self.log.configuration().is_voter(self.me.node) && !self.state.void;
+        let may = self.may_campaign() && !self.state.void;
         if may && !self.is_master() {
             self.campaign(false, true);
         }
@@ -236,6 +248,10 @@ impl Range {
     pub(super) fn hear(&mut self, message: Message) {
         let is_mine = message.to.node == self.me.node && message.range == self.id;
         let is_for_me = message.to == self.me || self.breaks(Mutation::IgnoreIncarnation);
+        if is_mine && message.to.incarnation > self.me.incarnation && !is_for_me {
+            // Whoever added the one that is spoken to had seen this one left out for good.
+            return self.destroy();
+        }
         if !is_mine || !is_for_me {
             return;
         }

@@ -13,6 +13,8 @@ use crate::ring::trace::Event;
 /// What a follower knows of its master.
 pub(super) struct Following {
     master: Option<Member>,
+    /// The last master that was heard, in whatever term.
+    known: Option<Member>,
     heard_ms: u64,
     /// The log is known to be the master's up to here; counts within one term.
     verified: Index,
@@ -41,6 +43,7 @@ impl Following {
     pub(super) fn new(nonce: Option<u64>) -> Self {
         Self {
             master: None,
+            known: None,
             heard_ms: 0,
             verified: 0,
             round: 0,
@@ -53,6 +56,10 @@ impl Following {
 
     pub(super) fn master(&self) -> Option<NodeId> {
         self.master.map(|member| member.node)
+    }
+
+    pub(super) fn known(&self) -> Option<Member> {
+        self.known
     }
 
     pub(super) fn member(&self) -> Option<Member> {
@@ -98,6 +105,7 @@ impl Range {
             self.role = Role::Follower;
         }
         self.following.master = Some(master);
+        self.following.known = Some(master);
         self.following.heard_ms = self.now.monotonic_ms;
         self.await_master();
     }

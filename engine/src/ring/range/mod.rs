@@ -570,3 +570,8 @@ fn request_of(input: &Input) -> Option<RequestId> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! Members and quorums change (rule 8).
+
+use super::*;
+
+/// Nodes 4 and 5 follow and have caught up.
+fn with_learners(mutation: Option<Mutation>) -> Cluster {
+    let mut cluster = cluster((3, 2, 2), 5, mutation);
+    cluster.change(1, learners(&[4, 5], &[]));
+    cluster.run(1_000);
+    assert_eq!(cluster.range(4).applied(), cluster.range(1).applied());
+    cluster
+}
+
+#[test]
+fn a_joint_change_needs_both_sides() {
+    assert_noticed(Mutation::ChangeAtOnce, "", |mutation| {
+        let mut cluster = with_learners(mutation);
+        for (one, other) in [(1, 2), (1, 3), (4, 2), (4, 3), (5, 2), (5, 3)] {
+            cluster.part(one, other);
+        }
+        let change = cluster.change(1, voters(&[1, 4, 5], (3, 2, 2)));
+        cluster.push(1);
+        cluster.run(300);
+        assert!(mutation.is_some() || !cluster.is_done(change));
+        cluster.run(3_000);
+        cluster.push(2);
+        cluster.push(3);
+        cluster.run(300);
+        cluster
+    });
+}
+
+#[test]
+fn voters_are_replaced_and_the_old_copies_destroyed() {
+    let mut cluster = with_learners(None);
+    let change = cluster.change(1, voters(&[4, 5, 1], (3, 2, 2)));
+    cluster.run(4_000);
+    assert!(cluster.is_done(change), "{:?}", cluster.outcome(change));
+    assert!(cluster.agrees(), "{}", cluster.describe());
+    assert_eq!(cluster.range(4).configuration().members().len(), 3);
+    assert_sound(&cluster);
+}
+
+#[test]
+fn a_master_that_leaves_hands_over_first() {
+    let mut cluster = with_learners(None);
+    cluster.change(1, voters(&[2, 4, 5], (3, 2, 2)));
+    assert!(
+        cluster.run_until(4_000, |cluster| cluster.master().is_some_and(|m| m != 1)
+            && cluster.agrees())
+    );
+    assert_sound(&cluster);
+}
+
+#[test]
+fn a_learner_that_lags_does_not_become_a_voter() {
+    let mut cluster = cluster((3, 2, 2), 4, None);
+    cluster.isolate(4);
+    cluster.change(1, learners(&[4], &[]));
+    cluster.run(200);
+    let change = cluster.change(1, voters(&[1, 2, 4], (3, 2, 2)));
+    assert_eq!(
+        cluster.outcome(change),
+        Some(&Outcome::Refused(Refusal::Changing))
+    );
+    assert_sound(&cluster);
+}
+
+#[test]
+fn one_becomes_three_at_once() {
+    let mut cluster = cluster((1, 1, 1), 3, None);
+    cluster.change(1, learners(&[2, 3], &[]));
+    cluster.run(500);
+    let change = cluster.change(1, voters(&[1, 2, 3], (3, 2, 2)));
+    cluster.run(500);
+    assert!(cluster.is_done(change), "{:?}", cluster.outcome(change));
+    cluster.crash(1);
+    assert!(cluster.run_until(3_000, |cluster| cluster.master().is_some()));
+    assert_sound(&cluster);
+}
+
+#[test]
+fn w_and_r_change_like_members_do() {
+    let mut cluster = cluster((3, 2, 2), 3, None);
+    let change = cluster.change(1, voters(&[1, 2, 3], (3, 1, 3)));
+    cluster.run(500);
+    assert!(cluster.is_done(change));
+    cluster.isolate(1);
+    let write = cluster.push(1);
+    cluster.settle();
+    assert!(cluster.is_done(write));
+    cluster.run(4_000);
+    assert!(cluster.master().is_none_or(|master| master == 1));
+    assert_sound(&cluster);
+}
+
+#[test]
+fn what_was_meant_for_a_former_incarnation_is_ignored() {
+    let mut cluster = with_learners(None);
+    cluster.change(1, learners(&[], &[4]));
+    let mut kept = Vec::new();
+    for _ in 0..200 {
+        cluster.pass(10);
+        for _ in 0..20 {
+            kept.extend(cluster.copy(|m| m.to.node.0 == 4));
+            cluster.deliver(|_| true);
+            cluster.settle_disks();
+        }
+    }
+    assert!(kept.iter().any(|m| matches!(m.body, Body::Removed { .. })));
+    cluster.change(1, learners(&[4], &[]));
+    cluster.run(500);
+    assert_eq!(cluster.range(4).applied(), cluster.range(1).applied());
+    cluster.replay(kept);
+    cluster.run(500);
+    assert!(cluster.agrees());
+    assert_sound(&cluster);
+}
+
+#[test]
+fn a_former_incarnation_that_heard_nothing_makes_room_for_the_next() {
+    let mut cluster = cluster((3, 2, 2), 4, None);
+    cluster.change(1, learners(&[4], &[]));
+    cluster.settle();
+    cluster.cut(4, 1);
+    cluster.change(1, learners(&[], &[4]));
+    cluster.run(100);
+    cluster.change(1, learners(&[4], &[]));
+    cluster.heal();
+    assert!(
+        cluster.run_until(3_000, Cluster::agrees),
+        "{}",
+        cluster.describe()
+    );
+    assert_sound(&cluster);
+}
