@@ -139,7 +139,7 @@ mod tests {
     use crate::ring::NodeId;
 
     fn packet() -> Packet {
-        Packet { from: NodeId(1), to: NodeId(2), said: Vec::new() }
+        Packet { from: NodeId(1), to: NodeId(2), said: Vec::new(), map_version: 0 }
     }
 
     fn sent(network: &mut Network, times: u32) -> Vec<u64> {

@@ -223,6 +223,7 @@ fn note_packet(digest: &mut Digest, now_us: u64, packet: &Packet) {
             Said::Replica(message) => note_message(digest, message),
             Said::Asked(asked) => digest.add_all([1, asked.request, u64::from(asked.range)]),
             Said::Answered { request, .. } => digest.add_all([2, *request]),
+            Said::Map(_) | Said::Greeting => digest.add(3),
         }
     }
 }
