@@ -44,7 +44,7 @@ pub struct SimArgs {
     pub arcs: u32,
 
     /// Clients, each of which asks one thing at a time.
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 12)]
     pub clients: u32,
 
     /// The mean time that a client waits between two questions, in milliseconds.

@@ -14,7 +14,7 @@ use crate::ring::node::NodeInput;
 use crate::ring::{LogId, RangeId, RequestId};
 
 /// How long a client waits.
-const PATIENCE_US: u64 = 3_000_000;
+const PATIENCE_US: u64 = 1_200_000;
 /// How long it waits before it asks elsewhere.
 const AGAIN_US: u64 = 30_000;
 

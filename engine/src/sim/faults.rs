@@ -96,11 +96,10 @@ impl FaultKind {
     /// How long it lasts at most, in milliseconds.
     fn most_ms(self) -> u64 {
         match self {
-            Self::Loss | Self::Delay | Self::Duplicate | Self::Reorder => 3_000,
-            Self::Clog | Self::OneWay | Self::Partition => 2_500,
-            Self::Pause => 1_500,
-            Self::Crash | Self::Power | Self::DiskSwap | Self::Eio => 1_200,
-            Self::Enospc | Self::SlowDisk => 2_000,
+            Self::Loss | Self::Delay | Self::Duplicate | Self::Reorder => 2_000,
+            Self::Clog | Self::OneWay | Self::Partition => 1_200,
+            Self::Pause | Self::Crash | Self::Power | Self::DiskSwap | Self::Eio => 800,
+            Self::Enospc | Self::SlowDisk => 1_200,
             Self::ClockJump | Self::ClockSkew => 3_000,
             Self::BitRot | Self::Members => 100,
         }
@@ -145,7 +144,7 @@ pub struct Fault {
 /// The first fault comes no sooner, so that there is something to break.
 const QUIET_MS: u64 = 600;
 /// The mean time from one fault to the next.
-const BETWEEN_MS: u64 = 500;
+const BETWEEN_MS: u64 = 600;
 
 impl Fault {
     /// Faults of these kinds over so much time.

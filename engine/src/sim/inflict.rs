@@ -50,11 +50,11 @@ impl Simulation {
         let everybody = u64::MAX;
         let front = |weather, from, to, this: &mut Self| Some(Undo::Front(this.world.network.begin(weather, from, to)));
         match fault.kind {
-            FaultKind::Loss => front(Weather::Loss(20 + random.below(300)), some, everybody, self),
-            FaultKind::Delay => front(Weather::Delay(5_000 + random.below(200_000)), some, everybody, self),
+            FaultKind::Loss => front(Weather::Loss(20 + random.below(200)), some, everybody, self),
+            FaultKind::Delay => front(Weather::Delay(2_000 + random.below(100_000)), some, random.next(), self),
             FaultKind::Duplicate => front(Weather::Duplicate(50 + random.below(400)), some, everybody, self),
             FaultKind::Reorder => front(Weather::Reorder, some, everybody, self),
-            FaultKind::Clog => front(Weather::Clog, some, random.next() | 1, self),
+            FaultKind::Clog => front(Weather::Clog, some, random.next(), self),
             FaultKind::OneWay => front(Weather::Cut, 1 << place, !(1 << place), self),
             FaultKind::Partition => {
                 // Two fronts would need two undos: one that cuts both ways between the halves does not exist.

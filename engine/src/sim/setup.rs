@@ -44,7 +44,7 @@ impl Default for Setup {
             schedule: None,
             sync: Sync::Always,
             mutation: None,
-            clients: 8,
+            clients: 12,
             think_ms: 40,
         }
     }
