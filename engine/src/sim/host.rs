@@ -119,7 +119,7 @@ impl Host {
     fn ring_options(world: &World) -> Options {
         Options {
             // Small, so that whoever lags needs snapshots.
-            keep_bytes: 8 << 10,
+            keep_bytes: 1 << 10,
             message_bytes: 4 << 10,
             inflight: 8,
             trace: true,
@@ -133,8 +133,8 @@ impl Host {
             sync: world.setup.sync,
             // Small, so that a run of seconds flushes, compacts and drops segments.
             memory_bytes: 1 << 20,
-            memtable_bytes: Some(48 << 10),
-            segment_bytes: 96 << 10,
+            memtable_bytes: Some(12 << 10),
+            segment_bytes: 32 << 10,
             ..StoreOptions::default()
         }
     }
@@ -326,6 +326,7 @@ impl Host {
         let seed = world.random.next();
         let mut node = Node::new(self.id, Self::ring_options(world), seed);
         for (range, member) in store.destroyed() {
+            self.founding.retain(|&(founded, _)| founded != range);
             node.remember_destroyed(range, member.incarnation);
         }
         let mut lanes = BTreeMap::new();

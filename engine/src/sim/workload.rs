@@ -91,7 +91,7 @@ impl Workload {
 
     fn draw_register(&mut self, slot: usize, key: Named, random: &mut Random) -> (Op, Command, bool) {
         let value = self.value();
-        let text = Bytes::from(value.to_string());
+        let text = padded(value, random);
         match random.below(20) {
             0..=6 => (Op::Set(key.key, value), set(key.name, text, Expiry::Clear), false),
             7..=12 => (Op::Get(key.key), Command::Get(key.name), true),
@@ -104,13 +104,13 @@ impl Workload {
                 (op, Command::GetSet { key: key.name, value: text }, false)
             }
             15 => (Op::Delete(key.key), Command::Del(vec![key.name]), false),
-            16..=17 => self.draw_many(slot, true),
-            _ => self.draw_many(slot, false),
+            16..=17 => self.draw_many(slot, true, random),
+            _ => self.draw_many(slot, false, random),
         }
     }
 
     /// Several registers of a slot at once.
-    fn draw_many(&mut self, slot: usize, write: bool) -> (Op, Command, bool) {
+    fn draw_many(&mut self, slot: usize, write: bool, random: &mut Random) -> (Op, Command, bool) {
         let registers = (0..KINDS.len()).filter(|&place| KINDS[place] == Kind::Register);
         let keys: Vec<Named> = registers.map(|place| self.keys.take(slot, place)).collect();
         if !write {
@@ -122,7 +122,7 @@ impl Workload {
         for key in keys {
             let value = self.value();
             ops.push(Op::Set(key.key, value));
-            words.extend([key.name, value.to_string().into()]);
+            words.extend([key.name, padded(value, random)]);
         }
         (Op::Multi(ops), Command::MSet(words), false)
     }
@@ -132,7 +132,7 @@ impl Workload {
             0..=2 => {
                 let (value, ttl_ms) = (self.value(), 20 + random.below(1_500));
                 let expiry = Expiry::Set(Deadline::In(ttl_ms as i64));
-                let command = set(key.name, value.to_string().into(), expiry);
+                let command = set(key.name, padded(value, random), expiry);
                 (Op::SetWithTtl { key: key.key, value, ttl_ms }, command, false)
             }
             3..=5 => {
@@ -176,7 +176,7 @@ impl Workload {
             _ => return None,
         };
         let value = match self.keys.all[key as usize].1 {
-            Kind::Register | Kind::Fleeting => Value::Register(text.parse().ok()?),
+            Kind::Register | Kind::Fleeting => Value::Register(text.trim_end().parse().ok()?),
             Kind::Counter => Value::Counter(text.parse().ok()?),
             Kind::List => {
                 let elements = text.as_bytes().chunks(ELEMENT_BYTES);
@@ -186,6 +186,12 @@ impl Workload {
         };
         Some(Some(value))
     }
+}
+
+/// A value as it is stored: some are long, so that tables and segments fill.
+fn padded(value: u64, random: &mut Random) -> Bytes {
+    let width = if random.below(4) == 0 { random.index(800) } else { 0 };
+    format!("{value:<width$}").into()
 }
 
 fn set(key: Bytes, value: Bytes, expiry: Expiry) -> Command {
