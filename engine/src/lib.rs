@@ -20,6 +20,7 @@ mod signal;
 pub mod sim;
 pub mod slot;
 pub mod storage;
+mod striped;
 
 pub use db::{Batch, Db, Explanation, Options, Range, Scan, Snapshot, Stats, Sync};
 pub use error::{Error, ErrorKind, Result};

@@ -71,9 +71,9 @@ pub(crate) fn place_kind(place: &[u8]) -> Option<PlaceKind> {
     if u16::from_be_bytes([high, low]) >= ARCS {
         return None;
     }
-    match rest.first()? {
-        &KEYS => Some(PlaceKind::Key),
-        &DEADLINES => Some(PlaceKind::Deadline),
+    match *rest.first()? {
+        KEYS => Some(PlaceKind::Key),
+        DEADLINES => Some(PlaceKind::Deadline),
         _ => None,
     }
 }

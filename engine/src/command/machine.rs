@@ -79,8 +79,8 @@ impl Commands {
     }
 }
 
-/// The payload of a command.
-pub(crate) fn command_payload(command: &Command) -> Bytes {
+/// The payload of the log entry that runs a command.
+pub fn command_payload(command: &Command) -> Bytes {
     let mut payload = vec![COMMAND];
     command.encode(&mut payload);
     payload.into()

@@ -36,8 +36,8 @@ pub(crate) use keyspace::{
     PREFIX_BYTES as KEYS_PREFIX_BYTES, PlaceKind, deadlines_of, keys_of, place, place_kind,
     split_deadline,
 };
-pub use machine::{Commands, Tally};
-pub(crate) use machine::{command_payload, expire_payload};
+pub(crate) use machine::expire_payload;
+pub use machine::{Commands, Tally, command_payload};
 pub use number::{format_integer, parse_integer};
 pub use reply::{Encoder, Protocol, Reply};
 pub use state::{State, Value};

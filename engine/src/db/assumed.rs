@@ -23,7 +23,6 @@ use super::view::View;
 use crate::lsm::cursor::{Cursor, Direction, Position};
 use crate::lsm::memtable::Memtable;
 use crate::lsm::merge::MergeCursor;
-use crate::record::{SEQ_MAX, hash_key};
 use crate::{Error, ErrorKind, Result, Runtime, Storage};
 
 /// The name of the look-ups among the errors of the background.
@@ -210,10 +209,8 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         while position == Position::Record {
             let record = records.record();
             if marks.has(record.seq) {
-                let (key, hash) = (record.key, hash_key(record.key));
-                let was = self
-                    .find_in_tables(view, hash, key, marks.base, SEQ_MAX, 0, &mut ())
-                    .await?;
+                let key = record.key;
+                let was = self.find_flushed(view, key, marks.base).await?;
                 if let Some(was) = was {
                     self.machine.correct(&mut resolved.summary, was.deadline_ms);
                     if was.deadline_ms != 0 {

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Weak};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 
 use super::applier::Applier;
 use super::assumed::Assumed;
@@ -19,7 +19,7 @@ use super::ranges::Ranges;
 use super::snapshot::Snapshots;
 use super::stats::Counters;
 use super::unflushed::UnflushedRanges;
-use super::view::View;
+use super::view::{Present, View};
 use crate::lsm::cache::BlockCache;
 use crate::lsm::compaction::CompactionOptions;
 use crate::lsm::manifest::Manifest;
@@ -46,7 +46,7 @@ pub(crate) struct Core<S: Storage, R: Runtime, M: Machine> {
     // Reading.
     pub memory: Arc<Memory>,
     pub cache: Arc<BlockCache>,
-    pub view: RwLock<Arc<View<S>>>,
+    pub view: Present<S>,
     /// The sequence number up to which everything is visible.
     pub visible: AtomicU64,
     pub unflushed_ranges: UnflushedRanges,
@@ -102,16 +102,12 @@ pub(crate) struct Core<S: Storage, R: Runtime, M: Machine> {
 impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     /// The present view.
     pub(crate) fn view(&self) -> Arc<View<S>> {
-        Arc::clone(&self.view.read())
+        self.view.get()
     }
 
     /// Replaces the view by a changed copy.
     pub(crate) fn change_view(&self, change: impl FnOnce(&mut View<S>)) {
-        let mut view = self.view.write();
-        let mut next = View::clone(&view);
-        next.generation += 1;
-        change(&mut next);
-        *view = Arc::new(next);
+        self.view.change(change);
     }
 
     /// A fresh memtable and the one writer of its chunks.

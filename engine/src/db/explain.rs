@@ -140,6 +140,7 @@ impl fmt::Display for Step {
             }
             Self::Block(read) => {
                 let source = match read.source {
+                    BlockSource::Pinned => "open table",
                     BlockSource::Cache => "block cache",
                     BlockSource::Storage => "storage",
                 };

@@ -2,7 +2,7 @@
 //! nothing to say.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::Ordering::Acquire;
 
 use bytes::Bytes;
 
@@ -12,10 +12,12 @@ use super::explain::DbTrace;
 use super::machine::Machine;
 use super::snapshot::Brief;
 use super::view::View;
+use crate::lsm::levels::TableMeta;
+use crate::lsm::sstable::{self, Table};
 use crate::lsm::values::ValueRef;
 use crate::memory::Probe;
 use crate::record::{Kind, Record, SEQ_MAX, hash_key};
-use crate::{Result, Runtime, Storage};
+use crate::{Reader, Result, Runtime, Storage};
 
 /// The version of a key that a reader sees. It may have expired.
 #[derive(Clone, Debug)]
@@ -40,6 +42,14 @@ impl Found {
             Kind::PutApart => ValueAt::Apart(ValueRef::decode_in(&value, table)?),
         };
         Ok(Some(Self { deadline_ms, at }))
+    }
+
+    /// The value, if it lies with its key.
+    pub(crate) fn inline(&self) -> Option<&Bytes> {
+        match &self.at {
+            ValueAt::Inline(value) => Some(value),
+            ValueAt::Apart(_) => None,
+        }
     }
 
     fn in_memtable(record: Record<'_>) -> Result<Option<Self>> {
@@ -81,6 +91,146 @@ impl Known {
             }),
             Self::Absent | Self::Older | Self::Cold => None,
         }
+    }
+}
+
+/// The state of one read below the hash table: what holds for a memtable holds for every older source.
+struct Search<'a> {
+    hash: u64,
+    key: &'a [u8],
+    seq_max: u64,
+    /// What is evicted from the hash table later is too new to be filled over.
+    read_seq: u64,
+    /// Whether range deletes may be in memtables.
+    ranges: bool,
+    /// The newest range delete over the key.
+    hidden_below: u64,
+}
+
+impl<'a> Search<'a> {
+    /// To be called before the view is taken.
+    #[inline]
+    fn begin<S: Storage, R: Runtime, M: Machine>(
+        core: &Core<S, R, M>,
+        hash: u64,
+        key: &'a [u8],
+        seq_max: u64,
+    ) -> Self {
+        Self {
+            hash,
+            key,
+            seq_max,
+            read_seq: core.visible.load(Acquire),
+            ranges: core.unflushed_ranges.any(),
+            hidden_below: 0,
+        }
+    }
+
+    /// Asks the memtables: for the key (if the hash table said that they know more) and for range deletes.
+    /// `Some` if they decide.
+    #[inline]
+    fn ask_memtables<S: Storage, T: DbTrace>(
+        &mut self,
+        view: &View<S>,
+        for_key: bool,
+        trace: &mut T,
+    ) -> Result<Option<Option<Found>>> {
+        if !for_key && !self.ranges {
+            return Ok(None);
+        }
+        // Unlike a table, a memtable may hold a part of an entry that is still being applied.
+        let ranges_upto = self.seq_max.min(self.read_seq);
+        for memtable in view.memtables() {
+            if self.ranges {
+                let covering = memtable.range_deletes().covering_seq(self.key, ranges_upto);
+                self.hidden_below = self.hidden_below.max(covering);
+            }
+            if !for_key {
+                continue;
+            }
+            let record = memtable.get(self.key, self.seq_max);
+            trace.memtable_asked(memtable.id, record.is_some());
+            if let Some(record) = record {
+                return if record.seq < self.hidden_below {
+                    Ok(Some(None))
+                } else {
+                    Found::in_memtable(record).map(Some)
+                };
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether `table` is to be asked. Tables come from the newest to the oldest; `false` means that
+    /// nothing further down can be visible.
+    #[inline]
+    fn enter<R: Reader, T: DbTrace>(
+        &mut self,
+        table: &Table<R>,
+        meta: &TableMeta,
+        level: usize,
+        trace: &mut T,
+    ) -> bool {
+        if self.hidden_below > meta.largest_seq && level > 0 {
+            return false;
+        }
+        for range in table.range_deletes() {
+            if range.seq <= self.seq_max && range.covers(self.key) {
+                self.hidden_below = self.hidden_below.max(range.seq);
+            }
+        }
+        trace.table_asked(meta.id, level);
+        true
+    }
+
+    /// What the version that a table had means; fills it into the hash table if that may have it.
+    fn end<S: Storage, R: Runtime, M: Machine>(
+        &self,
+        core: &Core<S, R, M>,
+        found: sstable::Found,
+        table: u64,
+    ) -> Result<Option<Found>> {
+        if found.seq < self.hidden_below {
+            return Ok(None);
+        }
+        if found.kind == Kind::Put && self.hidden_below == 0 && self.seq_max >= self.read_seq {
+            let record = Record {
+                key: self.key,
+                seq: found.seq,
+                kind: found.kind,
+                deadline_ms: found.deadline_ms,
+                value: &found.value,
+            };
+            core.memory.fill(self.hash, &record, self.read_seq);
+        }
+        Found::new(found.kind, found.deadline_ms, found.value, table)
+    }
+
+    /// Asks the tables for a key that no memtable has, without waiting: `None` if a block is not at hand.
+    #[inline]
+    fn tables_now<S: Storage, R: Runtime, M: Machine>(
+        &mut self,
+        core: &Core<S, R, M>,
+        view: &View<S>,
+    ) -> Option<Result<Option<Found>>> {
+        if let Err(error) = self.ask_memtables(view, false, &mut ()) {
+            return Some(Err(error));
+        }
+        for (level, meta) in view.levels.holding(self.key) {
+            let table = match view.table(meta.id) {
+                Ok(table) => table,
+                Err(error) => return Some(Err(error)),
+            };
+            if !self.enter(table, meta, level, &mut ()) {
+                break;
+            }
+            match table.get_now(self.hash, self.key, self.seq_max, &mut ())? {
+                Ok(Some(found)) => return Some(self.end(core, found, meta.id)),
+                Ok(None) => {}
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        Some(Ok(None))
     }
 }
 
@@ -128,6 +278,37 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 None => out.truncate(start),
             }
         }
+    }
+
+    /// Asks the hash table for several keys at once, so that their cache misses overlap. Hands each key's
+    /// number, value and deadline to `each` where it is there and memory alone can tell, `None` where it
+    /// surely is not; says nothing of a key that must be asked for by itself.
+    pub(crate) fn known_of_batch(
+        &self,
+        keys: &[(u64, &[u8])],
+        mut each: impl FnMut(usize, Option<(Bytes, u64)>),
+    ) {
+        let seq_max = self.visible.load(Acquire);
+        let before = self.unflushed_ranges.before();
+        self.memory.probe_batch(keys, seq_max, |i, probe, value| {
+            let Probe::Hit {
+                seq,
+                kind,
+                deadline_ms,
+                ..
+            } = probe
+            else {
+                return;
+            };
+            match self.unflushed_ranges.hide(before, keys[i].1, seq, seq_max) {
+                Some(false) if kind == Kind::Put => {
+                    each(i, Some((std::mem::take(value).into(), deadline_ms)));
+                }
+                Some(false) if kind == Kind::PutApart => {}
+                Some(_) => each(i, None),
+                None => {}
+            }
+        });
     }
 
     /// The newest version of `key` that a reader at `seq_max` sees. The reader holds that sequence number,
@@ -186,83 +367,61 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         memtables: bool,
         trace: &mut T,
     ) -> Result<Option<Found>> {
-        self.counters.cold_reads.fetch_add(1, Relaxed);
-        // Taken before the view: what is evicted from the hash table later is too new to be filled over.
-        let read_seq = self.visible.load(Acquire);
-        let ranges = self.unflushed_ranges.any();
+        self.counters.cold_reads.count();
+        let mut search = Search::begin(self, hash, key, seq_max);
         let view = self.view();
-        // Unlike a table, a memtable may hold a part of an entry that is still being applied.
-        let ranges_upto = seq_max.min(read_seq);
-        let mut hidden_below = 0;
-        for memtable in view.memtables().filter(|_| memtables || ranges) {
-            if ranges {
-                let covering = memtable.range_deletes().covering_seq(key, ranges_upto);
-                hidden_below = hidden_below.max(covering);
-            }
-            if !memtables {
-                continue;
-            }
-            let record = memtable.get(key, seq_max);
-            trace.memtable_asked(memtable.id, record.is_some());
-            if let Some(record) = record {
-                return if record.seq < hidden_below {
-                    Ok(None)
-                } else {
-                    Found::in_memtable(record)
-                };
-            }
+        if let Some(found) = search.ask_memtables(&view, memtables, trace)? {
+            return Ok(found);
         }
-        self.find_in_tables(&view, hash, key, seq_max, read_seq, hidden_below, trace)
-            .await
+        self.find_in_tables(&view, &mut search, trace).await
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the state of one read, split where the layers change"
-    )]
-    pub(super) async fn find_in_tables<T: DbTrace>(
+    /// The version of `key` that the tables have for a reader at `seq_max`, whatever the memtables say. Fills
+    /// nothing into the hash table.
+    pub(super) async fn find_flushed(
         &self,
         view: &View<S>,
-        hash: u64,
         key: &[u8],
         seq_max: u64,
-        read_seq: u64,
-        mut hidden_below: u64,
+    ) -> Result<Option<Found>> {
+        let mut search = Search {
+            read_seq: SEQ_MAX,
+            ranges: false,
+            ..Search::begin(self, hash_key(key), key, seq_max)
+        };
+        self.find_in_tables(view, &mut search, &mut ()).await
+    }
+
+    async fn find_in_tables<T: DbTrace>(
+        &self,
+        view: &View<S>,
+        search: &mut Search<'_>,
         trace: &mut T,
     ) -> Result<Option<Found>> {
+        let (hash, key, seq_max) = (search.hash, search.key, search.seq_max);
         for (level, meta) in view.levels.holding(key) {
-            // Tables are asked from the newest to the oldest: nothing further down can be visible.
-            if hidden_below > meta.largest_seq && level > 0 {
-                return Ok(None);
-            }
             let table = view.table(meta.id)?;
-            for range in table.range_deletes() {
-                if range.seq <= seq_max && range.covers(key) {
-                    hidden_below = hidden_below.max(range.seq);
-                }
+            if !search.enter(table, meta, level, trace) {
+                break;
             }
-            trace.table_asked(meta.id, level);
-            let Some(found) = table.get(hash, key, seq_max, trace).await? else {
-                continue;
-            };
-            if found.seq < hidden_below {
-                return Ok(None);
+            if let Some(found) = table.get(hash, key, seq_max, trace).await? {
+                return search.end(self, found, meta.id);
             }
-            if found.kind == Kind::Put && hidden_below == 0 {
-                let record = Record {
-                    key,
-                    seq: found.seq,
-                    kind: found.kind,
-                    deadline_ms: found.deadline_ms,
-                    value: &found.value,
-                };
-                if seq_max >= read_seq {
-                    self.memory.fill(hash, &record, read_seq);
-                }
-            }
-            return Found::new(found.kind, found.deadline_ms, found.value, meta.id);
         }
         Ok(None)
+    }
+
+    /// The newest version of a key that the hash table does not know, unless that takes waiting for a
+    /// block: then `None`, and [`Core::find_latest`] is to be awaited.
+    #[inline]
+    pub(crate) fn find_cold_now(&self, hash: u64, key: &[u8]) -> Option<Result<Option<Found>>> {
+        let mut search = Search::begin(self, hash, key, SEQ_MAX);
+        let view = self.view.borrow();
+        let found = search.tables_now(self, &view);
+        if found.is_some() {
+            self.counters.cold_reads.count();
+        }
+        found
     }
 
     /// The value and the deadline of `key` as a reader who holds `seq_max` sees it. It may have expired.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 
 use super::applier::Applier;
 use super::commit::Commit;
@@ -13,7 +13,7 @@ use super::core::Core;
 use super::machine::{Entry, Machine};
 use super::options::Options;
 use super::ranges::Ranges;
-use super::view::{IdMap, View};
+use super::view::{IdMap, Present, View};
 use crate::log::{
     Beginning, Expected, Log, LogKind, Replayed, SegmentEnd, SegmentReader, is_unbegun,
 };
@@ -132,7 +132,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             compaction: options.compaction(),
             memory,
             cache: Arc::new(BlockCache::new(budget.cache_bytes as u64)),
-            view: RwLock::new(Arc::new(view)),
+            view: Present::new(view),
             visible: AtomicU64::new(applier.seq),
             unflushed_ranges: Default::default(),
             snapshots: Default::default(),

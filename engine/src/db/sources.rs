@@ -74,17 +74,18 @@ impl<S: Storage> View<S> {
         let span = crate::lsm::levels::Span::between(start.unwrap_or_default(), end);
         let options = CursorOptions::default();
         for level in 0..LEVELS {
-            let metas: Vec<_> = self.levels.overlapping(level, span);
             if level == 0 {
-                for meta in &metas {
+                for meta in &self.levels.overlapping(level, span) {
                     let cursor = self.table(meta.id)?.cursor(direction, options);
                     let skipping =
                         SkipDeleted::new(cursor, direction, deletes.clone(), seq, meta.largest_seq);
                     sources.push(Source::Table(skipping));
                 }
-            } else if !metas.is_empty() {
-                let newest = metas.iter().map(|meta| meta.largest_seq).max().unwrap_or(0);
-                let cursor = self.level_cursor(&metas, direction, options)?;
+                continue;
+            }
+            let metas = self.levels.run(level, span);
+            if let Some(newest) = metas.iter().map(|meta| meta.largest_seq).max() {
+                let cursor = self.level_cursor(metas, direction, options)?;
                 let skipping = SkipDeleted::new(cursor, direction, deletes.clone(), seq, newest);
                 sources.push(Source::Level(skipping));
             }
@@ -101,7 +102,7 @@ impl<S: Storage> View<S> {
     ) -> Result<LevelCursor<S::Reader>> {
         let tables = metas
             .iter()
-            .map(|meta| Ok((meta.smallest.clone(), self.table(meta.id)?.clone())))
+            .map(|meta| Ok((Arc::clone(meta), self.table(meta.id)?.clone())))
             .collect::<Result<_>>()?;
         Ok(LevelCursor::new(tables, direction, options))
     }

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use crate::Error;
 use crate::lsm::cache::BlockCacheStats;
 use crate::memory::MemoryStats;
+use crate::striped::Striped;
 
 /// The name of the flush in [`Counters::set_background_error`].
 pub(crate) const FLUSH: &str = "flush";
@@ -23,7 +24,7 @@ pub(crate) struct Counters {
     pub moves: AtomicU64,
     pub compaction_read_bytes: AtomicU64,
     pub compaction_write_bytes: AtomicU64,
-    pub cold_reads: AtomicU64,
+    pub cold_reads: Striped,
     pub apply_reads: AtomicU64,
     pub delayed_writes: AtomicU64,
     pub stopped_writes: AtomicU64,
@@ -147,7 +148,7 @@ impl Counters {
         stats.moves = self.moves.load(Relaxed);
         stats.compaction_read_bytes = self.compaction_read_bytes.load(Relaxed);
         stats.compaction_write_bytes = self.compaction_write_bytes.load(Relaxed);
-        stats.cold_reads = self.cold_reads.load(Relaxed);
+        stats.cold_reads = self.cold_reads.sum();
         stats.delayed_writes = self.delayed_writes.load(Relaxed);
         stats.stopped_writes = self.stopped_writes.load(Relaxed);
         stats.background_errors = self.background_errors();

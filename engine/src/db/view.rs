@@ -1,8 +1,11 @@
 //! What a read reads: the memtables and the tables as they were at one moment.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use hashbrown::HashMap;
+use parking_lot::Mutex;
 
 use crate::lsm::levels::Levels;
 use crate::lsm::memtable::Memtable;
@@ -27,6 +30,41 @@ pub(crate) struct View<S: Storage> {
     pub tables: Arc<IdMap<Table<S::Reader>>>,
     /// Every file of large values of `levels`, open.
     pub values: Arc<IdMap<ValuesReader<S::Reader>>>,
+}
+
+/// The view that is present: readers take it without a lock, changes go one after the other.
+pub(crate) struct Present<S: Storage> {
+    view: ArcSwap<View<S>>,
+    changing: Mutex<()>,
+}
+
+impl<S: Storage> Present<S> {
+    pub(crate) fn new(view: View<S>) -> Self {
+        Self {
+            view: ArcSwap::from_pointee(view),
+            changing: Mutex::new(()),
+        }
+    }
+
+    /// For as long as the caller likes.
+    pub(crate) fn get(&self) -> Arc<View<S>> {
+        self.view.load_full()
+    }
+
+    /// For a short time, and without a count of references.
+    #[inline]
+    pub(crate) fn borrow(&self) -> impl Deref<Target = Arc<View<S>>> {
+        self.view.load()
+    }
+
+    /// Replaces the view by a changed copy.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut View<S>)) {
+        let _changing = self.changing.lock();
+        let mut next = View::clone(&self.view.load());
+        next.generation += 1;
+        change(&mut next);
+        self.view.store(Arc::new(next));
+    }
 }
 
 impl<S: Storage> Clone for View<S> {

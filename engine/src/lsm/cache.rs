@@ -1,22 +1,31 @@
 //! The block cache: blocks of tables, checked and decompressed, kept by how much memory they take.
 //!
+//! Part of its capacity is lent to tables, for blocks that they keep at hand themselves
+//! (`sstable::pins`); the cache only counts those.
+//!
 //! It must never answer with a block of another place: the key is the table's id (never reused) and the
-//! block's offset. It draws no randomness, so that the simulator replays its evictions.
+//! block's offset. Blocks and what is lent together must never take more than the capacity. It draws no
+//! randomness, so that the simulator replays its evictions.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 
 use super::sstable::block::Block;
+use crate::striped::Striped;
 
 /// What an entry costs besides the block's own bytes: the key, the handle, the cache's bookkeeping and
 /// the allocation's header.
 const OVERHEAD_BYTES: u64 = 160;
 const SHARDS: usize = 32;
-const STRIPES: usize = 8;
+/// Tables may keep blocks in up to half of the capacity.
+const PINNED_SHARE: u64 = 2;
+/// What is lent is taken from the cache in so many steps, as each makes it lock all its shards.
+const LOAN_STEPS: u64 = 256;
 
 /// A block as the cache holds it.
 #[derive(Clone, Debug)]
@@ -90,14 +99,6 @@ impl Weighter<Key, CachedBlock> for ByMemory {
     }
 }
 
-/// Counters on cache lines of their own, so that cores do not fight over one.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Stripe {
-    hits: AtomicU64,
-    misses: AtomicU64,
-}
-
 /// How the cache is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BlockCacheStats {
@@ -105,10 +106,13 @@ pub struct BlockCacheStats {
     pub hits: u64,
     /// Blocks not found since the store opened.
     pub misses: u64,
-    /// Memory taken at present.
+    /// Memory taken at present, by blocks in the cache and by what open tables keep at hand.
     pub bytes: u64,
-    /// Blocks held at present.
+    /// Blocks in the cache at present.
     pub blocks: u64,
+    /// Memory that open tables take at present: filter and index blocks they keep at hand, and what they
+    /// need to be open. Finding such a block is not counted as a hit.
+    pub pinned_bytes: u64,
     /// Memory it may take.
     pub capacity_bytes: u64,
 }
@@ -117,7 +121,13 @@ pub struct BlockCacheStats {
 #[derive(Debug)]
 pub struct BlockCache {
     blocks: Cache<Key, CachedBlock, ByMemory, FixedHasher, DefaultLifecycle<Key, CachedBlock>>,
-    stripes: [Stripe; STRIPES],
+    hits: Striped,
+    misses: Striped,
+    /// Bytes lent; changed under the lock of `set_aside`.
+    pinned: AtomicU64,
+    capacity_bytes: u64,
+    /// What the blocks have made room for: `pinned` rounded up to a step.
+    set_aside: Mutex<u64>,
 }
 
 impl BlockCache {
@@ -134,26 +144,69 @@ impl BlockCache {
         let lifecycle = DefaultLifecycle::default();
         Self {
             blocks: Cache::with_options(options, ByMemory, FixedHasher::default(), lifecycle),
-            stripes: Default::default(),
+            hits: Striped::default(),
+            misses: Striped::default(),
+            pinned: AtomicU64::new(0),
+            capacity_bytes,
+            set_aside: Mutex::new(0),
         }
     }
 
-    /// Changes the capacity, evicting down to it.
-    pub fn set_capacity(&self, capacity_bytes: u64) {
-        self.blocks.set_capacity(capacity_bytes);
+    /// Lends `bytes` to a table, for a block that it keeps at hand. `false` once the tables' share is used
+    /// up: then the block is to go through the cache.
+    pub(crate) fn pin(&self, bytes: u64) -> bool {
+        let fits = |pinned: u64| pinned + bytes <= self.capacity_bytes / PINNED_SHARE;
+        // A look without the lock: once the share is used up, this is asked at every read.
+        if !fits(self.pinned.load(Ordering::Relaxed)) {
+            return false;
+        }
+        let mut set_aside = self.set_aside.lock();
+        let pinned = self.pinned.load(Ordering::Relaxed);
+        let lent = fits(pinned);
+        if lent {
+            self.set_pinned(&mut set_aside, pinned + bytes);
+        }
+        lent
+    }
+
+    /// Counts `bytes` that an open table takes in any case.
+    pub(crate) fn take(&self, bytes: u64) {
+        let mut set_aside = self.set_aside.lock();
+        let pinned = self.pinned.load(Ordering::Relaxed) + bytes;
+        self.set_pinned(&mut set_aside, pinned);
+    }
+
+    /// Takes back what was lent or counted.
+    pub(crate) fn give_back(&self, bytes: u64) {
+        let mut set_aside = self.set_aside.lock();
+        let pinned = self.pinned.load(Ordering::Relaxed);
+        self.set_pinned(&mut set_aside, pinned.saturating_sub(bytes));
+    }
+
+    fn set_pinned(&self, set_aside: &mut u64, pinned: u64) {
+        self.pinned.store(pinned, Ordering::Relaxed);
+        let rounded = pinned.next_multiple_of((self.capacity_bytes / LOAN_STEPS).max(1));
+        if rounded != *set_aside {
+            *set_aside = rounded;
+            self.blocks
+                .set_capacity(self.capacity_bytes.saturating_sub(rounded));
+        }
     }
 
     #[inline]
     pub(crate) fn get(&self, table: u64, offset: u64) -> Option<CachedBlock> {
         let found = self.blocks.get(&Key { table, offset });
-        let stripe = &self.stripes[(offset >> 12) as usize % STRIPES];
         let counter = if found.is_some() {
-            &stripe.hits
+            &self.hits
         } else {
-            &stripe.misses
+            &self.misses
         };
-        counter.fetch_add(1, Ordering::Relaxed);
+        counter.count();
         found
+    }
+
+    pub(crate) fn remove(&self, table: u64, offset: u64) {
+        self.blocks.remove(&Key { table, offset });
     }
 
     pub(crate) fn insert(&self, table: u64, offset: u64, block: CachedBlock) {
@@ -168,18 +221,14 @@ impl BlockCache {
 
     /// Hits, misses and memory.
     pub fn stats(&self) -> BlockCacheStats {
-        let sum = |pick: fn(&Stripe) -> &AtomicU64| {
-            self.stripes
-                .iter()
-                .map(|stripe| pick(stripe).load(Ordering::Relaxed))
-                .sum()
-        };
+        let pinned_bytes = self.pinned.load(Ordering::Relaxed);
         BlockCacheStats {
-            hits: sum(|stripe| &stripe.hits),
-            misses: sum(|stripe| &stripe.misses),
-            bytes: self.blocks.weight(),
+            hits: self.hits.sum(),
+            misses: self.misses.sum(),
+            bytes: self.blocks.weight() + pinned_bytes,
             blocks: self.blocks.len() as u64,
-            capacity_bytes: self.blocks.capacity(),
+            pinned_bytes,
+            capacity_bytes: self.capacity_bytes,
         }
     }
 }
@@ -201,8 +250,29 @@ mod tests {
         let stats = cache.stats();
         assert!(stats.bytes <= 1 << 20, "{stats:?}");
         assert!(stats.bytes > 1 << 19, "{stats:?}");
-        cache.set_capacity(1 << 18);
-        assert!(cache.stats().bytes <= 1 << 18);
+    }
+
+    #[test]
+    fn what_is_lent_is_taken_from_the_blocks_and_comes_back() {
+        let cache = BlockCache::new(1 << 20);
+        let fill = || (0..4096).for_each(|block| cache.insert(1, block * 4096, filter(4096)));
+        fill();
+        let before = cache.stats();
+        let mut lent = 0;
+        while cache.pin(10_000) {
+            lent += 10_000;
+        }
+        assert!(((1 << 19) - 10_000..=1 << 19).contains(&lent), "{lent}");
+        cache.take(100_000);
+        fill();
+        let stats = cache.stats();
+        assert_eq!(stats.pinned_bytes, lent + 100_000);
+        assert!(stats.bytes <= 1 << 20, "{stats:?}");
+        assert!(stats.blocks < before.blocks / 2, "{stats:?}");
+        cache.give_back(lent + 100_000);
+        fill();
+        assert_eq!(cache.stats().pinned_bytes, 0);
+        assert_eq!(cache.stats().blocks, before.blocks);
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! Walks the tables of one level, which do not overlap, one after the other.
 
+use std::sync::Arc;
+
 use super::cursor::{Cursor, Direction, Position};
+use super::levels::TableMeta;
 use super::sstable::{CursorOptions, Table, TableCursor};
 use crate::record::Record;
 use crate::{Reader, Result};
 
 /// See the module. A table's cursor is made when the walk gets there.
 pub(crate) struct LevelCursor<R: Reader> {
-    /// The tables by key, each with its smallest key.
-    tables: Vec<(Box<[u8]>, Table<R>)>,
+    /// The tables by key.
+    tables: Vec<(Arc<TableMeta>, Table<R>)>,
     direction: Direction,
     options: CursorOptions,
     current: Option<TableCursor<R>>,
@@ -18,7 +21,7 @@ pub(crate) struct LevelCursor<R: Reader> {
 
 impl<R: Reader> LevelCursor<R> {
     pub(crate) fn new(
-        tables: Vec<(Box<[u8]>, Table<R>)>,
+        tables: Vec<(Arc<TableMeta>, Table<R>)>,
         direction: Direction,
         options: CursorOptions,
     ) -> Self {
@@ -65,11 +68,11 @@ impl<R: Reader> Cursor for LevelCursor<R> {
             // The last table that begins at or before the key; a walk forward may find it exhausted.
             (Some(key), Direction::Forward) => self
                 .tables
-                .partition_point(|(smallest, _)| &**smallest <= key)
+                .partition_point(|(meta, _)| &*meta.smallest <= key)
                 .saturating_sub(1),
             (Some(key), Direction::Backward) => self
                 .tables
-                .partition_point(|(smallest, _)| &**smallest < key)
+                .partition_point(|(meta, _)| &*meta.smallest < key)
                 .wrapping_sub(1),
         };
         let position = self.enter(at, key)?;

@@ -19,6 +19,8 @@ pub enum BlockKind {
 /// Where a block was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BlockSource {
+    /// Kept at hand by the open table.
+    Pinned,
     /// In the block cache.
     Cache,
     /// In storage.

@@ -144,6 +144,16 @@ impl Configuration {
         self.sides().map(upto).min().unwrap_or(0)
     }
 
+    /// The index up to which whoever is elected next knows everything. Where writes survive, that is what is
+    /// committed; elsewhere more replicas have to hold it.
+    pub fn secured(&self, stored: impl Fn(Member) -> Index + Copy) -> Index {
+        let upto = |side: &Voters| {
+            let wanted = side.quorum.commit().max(side.quorum.confirm());
+            side.reached_by(wanted, stored)
+        };
+        self.sides().map(upto).min().unwrap_or(0)
+    }
+
     /// The index up to which everything may be acknowledged; a request may ask for more replicas than W.
     pub fn acknowledged(&self, at_least: u8, stored: impl Fn(Member) -> Index + Copy) -> Index {
         let upto = |side: &Voters| {

@@ -1,5 +1,6 @@
 //! Trilith as a target.
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use trilith::{Options, Range};
@@ -8,6 +9,11 @@ use super::target::{Sync, Target, TargetOptions, WriteStats};
 use crate::{Store, open_with};
 
 struct Trilith(Store);
+
+thread_local! {
+    /// Where gets put what they find, so that they need not allocate.
+    static VALUE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Opens the store to be measured.
 pub fn open(directory: &Path, options: &TargetOptions) -> Result<Box<dyn Target>, String> {
@@ -41,11 +47,14 @@ impl Target for Trilith {
     }
 
     fn get(&self, key: &[u8], each: &mut dyn FnMut(&[u8])) -> Result<bool, String> {
-        let value = self.0.get(key).map_err(describe)?;
-        if let Some(value) = &value {
-            each(value);
-        }
-        Ok(value.is_some())
+        VALUE.with_borrow_mut(|value| {
+            value.clear();
+            let found = self.0.get_into(key, value).map_err(describe)?;
+            if found {
+                each(value);
+            }
+            Ok(found)
+        })
     }
 
     fn delete(&self, key: &[u8]) -> Result<(), String> {

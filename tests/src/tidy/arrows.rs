@@ -6,8 +6,8 @@ use super::code::{code_outside_tests, is_test, test_modules};
 use super::{Breach, hold, made_up};
 
 /// What every module may use: the words of the language that they speak to each other.
-const GROUND: [&str; 7] = [
-    "codec", "error", "random", "record", "runtime", "signal", "slot",
+const GROUND: [&str; 8] = [
+    "codec", "error", "random", "record", "runtime", "signal", "slot", "striped",
 ];
 
 /// Each room of the engine and the rooms that it may use, besides itself, the ground and storage.

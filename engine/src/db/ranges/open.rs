@@ -54,11 +54,8 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         core.storage.remove(orphans).await?;
         core.machine.recount(book.counts());
         *core.ranges.book.lock() = book;
+        core.begin_appending(end, settings).await?;
         core.spawn(Work::Flush, Self::flush_forever);
-        if let Err(error) = core.begin_appending(end, settings).await {
-            core.stop().await;
-            return Err(error);
-        }
         core.spawn(Work::Compaction, Self::compact_forever);
         core.spawn(Work::Upkeep, Self::sync_forever);
         Ok(core)

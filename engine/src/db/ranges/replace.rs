@@ -52,6 +52,51 @@ struct Reserved<'a> {
     hard_version: u64,
 }
 
+impl Replacement {
+    fn into_state(self, reserved: &Reserved<'_>) -> RangeState {
+        RangeState {
+            node: self.node,
+            incarnation: self.incarnation,
+            destroyed: self.destroyed,
+            hard: Hard {
+                version: reserved.hard_version,
+                ..self.hard
+            },
+            void_upto: reserved.position,
+            configured: self.configured,
+            applied: self.applied,
+            counts: self.counts,
+            flushed: self.applied.index,
+            ..RangeState::default()
+        }
+    }
+}
+
+impl Ranges {
+    /// The manifest says so. What was logged behind `position` meanwhile is kept. By how much the number of
+    /// keys has changed.
+    fn replace(&self, states: Vec<(u32, RangeState)>, position: u64) -> Counts {
+        let mut book = self.book.lock();
+        let mut change = Counts::default();
+        for (range, mut state) in states {
+            let before = book.ranges.remove(&range).unwrap_or_default();
+            state.generation = before.generation + 1;
+            if before.hard.version > state.hard.version {
+                state.hard = before.hard;
+            }
+            state.held = before.held;
+            state
+                .held
+                .retain(|&index, held| held.position > position && index > state.flushed);
+            change = change.plus(state.counts.less(before.counts));
+            book.ranges.insert(range, state);
+        }
+        drop(book);
+        self.moved();
+        change
+    }
+}
+
 impl Drop for Reserved<'_> {
     fn drop(&mut self) {
         if let Some(state) = self.ranges.book.lock().ranges.get_mut(&self.range) {
@@ -61,19 +106,29 @@ impl Drop for Reserved<'_> {
 }
 
 impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
-    /// Begins a range that has no keys.
-    pub(crate) async fn found_range(&self, new: Replacement) -> Result<()> {
+    /// Begins ranges that have no keys: all of them, or none.
+    pub(crate) async fn found_ranges(&self, news: Vec<Replacement>) -> Result<()> {
         self.health.check_writable()?;
-        if let Some(state) = self.ranges.book.lock().ranges.get(&new.range) {
-            if !state.destroyed {
-                return Err(no_such_range(new.range, "it is here already"));
-            }
-            if new.incarnation <= state.incarnation {
-                return Err(no_such_range(new.range, "this incarnation was destroyed"));
+        let Some(first) = news.first().map(|new| new.range) else {
+            return Ok(());
+        };
+        {
+            let book = self.ranges.book.lock();
+            for new in &news {
+                match book.ranges.get(&new.range) {
+                    Some(state) if !state.destroyed => {
+                        return Err(no_such_range(new.range, "it is here already"));
+                    }
+                    Some(state) if new.incarnation <= state.incarnation => {
+                        return Err(no_such_range(new.range, "this incarnation was destroyed"));
+                    }
+                    _ => {}
+                }
             }
         }
-        let reserved = self.reserve(new.range, false).await?;
-        self.install_range(new, &reserved, Edit::default()).await
+        // None of them has anything that could be written again; one stands for all.
+        let reserved = self.reserve(first, false).await?;
+        self.install_ranges(news, &reserved, Edit::default()).await
     }
 
     /// Replaces a range's keys by what `next` gives, in ascending order, until it gives `None`. Nothing of the
@@ -90,7 +145,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         let edit = self.write_range(span, reserved.seq, records).await?;
         let mut new = new;
         new.counts = records.counts();
-        self.install_range(new, &reserved, edit).await?;
+        self.install_ranges(vec![new], &reserved, edit).await?;
         self.forget_keys(span, reserved.seq).await
     }
 
@@ -208,36 +263,26 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         Ok(())
     }
 
-    async fn install_range(
+    async fn install_ranges(
         &self,
-        new: Replacement,
+        news: Vec<Replacement>,
         reserved: &Reserved<'_>,
         edit: Edit,
     ) -> Result<()> {
         let opened = self.open_added(&edit).await?;
+        let states: Vec<(u32, RangeState)> = news
+            .into_iter()
+            .map(|new| (new.range, new.into_state(reserved)))
+            .collect();
         let mut manifest = self.manifest.lock().await;
         let mut next = manifest.clone();
         next.levels = next.levels.apply(&edit)?.levels;
         next.applied_seq = next.applied_seq.max(reserved.seq + 1);
-        let mut state = RangeState {
-            node: new.node,
-            incarnation: new.incarnation,
-            destroyed: new.destroyed,
-            hard: Hard {
-                version: reserved.hard_version,
-                ..new.hard
-            },
-            void_upto: reserved.position,
-            configured: new.configured,
-            applied: new.applied,
-            counts: new.counts,
-            flushed: new.applied.index,
-            ..RangeState::default()
-        };
-        let record = state.record(new.range);
-        next.ranges.retain(|other| other.range != new.range);
-        let place = next.ranges.partition_point(|other| other.range < new.range);
-        next.ranges.insert(place, record);
+        for (range, state) in &states {
+            next.ranges.retain(|other| other.range != *range);
+            let place = next.ranges.partition_point(|other| other.range < *range);
+            next.ranges.insert(place, state.record(*range));
+        }
         self.note_watermark(&mut next);
         self.storage.commit(next.encode()).await?;
         let levels = std::sync::Arc::new(next.levels.clone());
@@ -246,22 +291,9 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             view.levels = levels;
             opened.add_to(view);
         });
-        let mut book = self.ranges.book.lock();
-        let before = book.ranges.remove(&new.range).unwrap_or_default();
-        state.generation = before.generation + 1;
-        if before.hard.version > state.hard.version {
-            state.hard = before.hard;
-        }
-        state.held = before.held;
-        state
-            .held
-            .retain(|&index, held| held.position > reserved.position && index > state.flushed);
-        let change = state.counts.less(before.counts);
-        book.ranges.insert(new.range, state);
-        drop(book);
+        let change = self.ranges.replace(states, reserved.position);
         drop(manifest);
         self.machine.recount(change);
-        self.ranges.moved();
         self.pressure_changed();
         self.changed.notify();
         self.compaction_wanted.notify();

@@ -218,7 +218,15 @@ impl<R: Reader> TableCursor<R> {
         {
             return Some(take_in(table, kind, handle, &stored, self.fill_cache));
         }
+        if kind == BlockKind::Index
+            && let Some(block) = table.pins.index(handle.offset)
+        {
+            return Some(Ok(block.clone()));
+        }
         if let Some(block) = table.cache.get(table.id, handle.offset) {
+            if kind == BlockKind::Index && self.fill_cache && table.pins.keep(handle, &block) {
+                table.cache.remove(table.id, handle.offset);
+            }
             return Some(entries(table, handle, block));
         }
         let plan = self.plan(kind, handle);
@@ -244,11 +252,12 @@ impl<R: Reader> TableCursor<R> {
     ) -> Result<Block> {
         let table = self.table.inner();
         if plan == handle {
-            let block = table.open_block(kind, handle, &bytes)?;
-            if self.fill_cache {
-                table.cache.insert(table.id, handle.offset, block.clone());
-            }
-            return entries(table, handle, block);
+            let block = if self.fill_cache {
+                table.take_in(kind, handle, &bytes)
+            } else {
+                table.open_block(kind, handle, &bytes)
+            };
+            return entries(table, handle, block?);
         }
         self.ahead.fill(plan, bytes);
         let stored = self.ahead.get(handle).ok_or_else(|| {

@@ -14,9 +14,10 @@
 //! `index`, `ranges`, `properties` and `footer` describe what lies inside. There is no padding and no
 //! byte that no checksum covers. Integers are little-endian.
 //!
-//! While a table is open its footer, properties, range deletes and top index stay in memory; filter, index
-//! and data blocks come through the block cache. A get reads one filter block, one index block and one
-//! data block, and nothing at all beyond the filter for most absent keys.
+//! While a table is open its footer, properties, range deletes and top index stay in memory, and filter and
+//! index blocks once they were used, as far as the budget goes (`pins`); all other blocks come through the
+//! block cache. A get reads one filter block, one index block and one data block, and nothing at all beyond
+//! the filter for most absent keys.
 //!
 //! A table never answers with bytes whose checksum it has not compared.
 
@@ -29,6 +30,7 @@ pub(crate) mod frame;
 #[doc(hidden)]
 pub mod fuzz;
 mod index;
+mod pins;
 mod properties;
 mod ranges;
 mod read_ahead;

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::block::Block;
+use super::block_cursor::BlockCursor;
 use super::cursor::{CursorOptions, TableCursor};
 use super::filter::may_hold;
 use super::footer::Footer;
 use super::frame::unseal;
 use super::index::Handle;
+use super::pins::Pins;
 use super::properties::{Properties, RangeSpan};
 use super::{Damage, ranges};
 use crate::lsm::cache::{BlockCache, CachedBlock};
@@ -66,6 +68,7 @@ pub(crate) struct Inner<R> {
     pub(crate) top: Block,
     pub(crate) properties: Properties,
     pub(crate) ranges: Vec<RangeDelete>,
+    pub(crate) pins: Pins,
 }
 
 /// What a get is looking for.
@@ -93,9 +96,12 @@ impl<R: Reader> Table<R> {
     /// Opens table `id`: reads and checks its footer, properties, range deletes and top index.
     pub async fn open(reader: R, id: u64, cache: Arc<BlockCache>) -> Result<Self> {
         let parts = Parts::read(&reader, id).await?;
+        let offsets = parts.index_offsets();
+        let resident = parts.resident_bytes() + size_of::<Inner<R>>() as u64;
         Ok(Self(Arc::new(Inner {
             id,
             reader,
+            pins: Pins::new(Arc::clone(&cache), &parts.footer, offsets, resident),
             cache,
             footer: parts.footer,
             top: parts.top,
@@ -129,21 +135,6 @@ impl<R: Reader> Table<R> {
         RangeSpan::of(&self.0.ranges)
     }
 
-    /// Memory that it takes while it is open, outside the block cache.
-    pub fn resident_bytes(&self) -> u64 {
-        let ranges = self.0.ranges.iter().map(|range| {
-            size_of::<RangeDelete>()
-                + range.start.len()
-                + range.end.as_ref().map_or(0, |end| end.len())
-        });
-        let bytes = self.0.top.bytes().len()
-            + self.0.properties.smallest_key.len()
-            + self.0.properties.largest_key.len()
-            + ranges.sum::<usize>()
-            + size_of::<Inner<R>>();
-        bytes as u64
-    }
-
     /// The newest version of `key` whose sequence number is at most `seq_max`; `hash` is the key's
     /// [`hash_key`](crate::record::hash_key). Ready at once if the blocks are in the cache or the storage
     /// has them at hand. Does not look at range deletes.
@@ -156,7 +147,7 @@ impl<R: Reader> Table<R> {
     ) -> Result<Option<Found>> {
         let table = &*self.0;
         let lookup = Lookup { hash, key, seq_max };
-        let mut next = table.begin(&lookup)?;
+        let mut next = table.begin(&lookup, trace)?;
         loop {
             let want = match next {
                 Next::Done(found) => return Ok(found),
@@ -180,7 +171,7 @@ impl<R: Reader> Table<R> {
     ) -> Option<Result<Option<Found>>> {
         let table = &*self.0;
         let lookup = Lookup { hash, key, seq_max };
-        let mut next = table.begin(&lookup);
+        let mut next = table.begin(&lookup, trace);
         loop {
             let want = match next {
                 Err(error) => return Some(Err(error)),
@@ -204,17 +195,24 @@ impl<R: Reader> Table<R> {
 }
 
 impl<R: Reader> Inner<R> {
-    fn begin(&self, lookup: &Lookup<'_>) -> Result<Next> {
+    #[inline]
+    fn begin<T: Trace>(&self, lookup: &Lookup<'_>, trace: &mut T) -> Result<Next> {
         if self.footer.filter.blocks == 0 {
-            return self.look_in_index(lookup);
+            return self.look_in_index(lookup, trace);
         }
-        let (block, line) = self.footer.filter.locate(lookup.hash);
-        let handle = self.footer.filter_block(block);
-        Ok(Next::Read(Want {
+        let (number, line) = self.footer.filter.locate(lookup.hash);
+        let want = Want {
             kind: BlockKind::Filter,
-            handle,
+            handle: self.footer.filter_block(number),
             line,
-        }))
+        };
+        match self.pins.filter(number) {
+            Some(block) => {
+                trace.block_read(self.block_read(want.kind, want.handle, BlockSource::Pinned));
+                self.ask_filter(lookup, want, block, trace)
+            }
+            None => Ok(Next::Read(want)),
+        }
     }
 
     fn proceed<T: Trace>(
@@ -227,14 +225,7 @@ impl<R: Reader> Inner<R> {
         let at = want.handle.offset;
         match (want.kind, block) {
             (BlockKind::Filter, CachedBlock::Filter(bytes)) => {
-                let may = may_hold(bytes, want.line, lookup.hash)
-                    .map_err(|damage| damage.error(READING, self.id, at))?;
-                trace.filter_asked(self.id, may);
-                if may {
-                    self.look_in_index(lookup)
-                } else {
-                    Ok(Next::Done(None))
-                }
+                self.ask_filter(lookup, want, bytes, trace)
             }
             (BlockKind::Index, CachedBlock::Entries(block)) => {
                 self.follow(lookup, block, at, BlockKind::Data)
@@ -250,8 +241,33 @@ impl<R: Reader> Inner<R> {
         }
     }
 
-    fn look_in_index(&self, lookup: &Lookup<'_>) -> Result<Next> {
-        self.follow(lookup, &self.top, self.footer.top.offset, BlockKind::Index)
+    #[inline]
+    fn ask_filter<T: Trace>(
+        &self,
+        lookup: &Lookup<'_>,
+        want: Want,
+        block: &[u8],
+        trace: &mut T,
+    ) -> Result<Next> {
+        let may = may_hold(block, want.line, lookup.hash)
+            .map_err(|damage| damage.error(READING, self.id, want.handle.offset))?;
+        trace.filter_asked(self.id, may);
+        if may {
+            self.look_in_index(lookup, trace)
+        } else {
+            Ok(Next::Done(None))
+        }
+    }
+
+    fn look_in_index<T: Trace>(&self, lookup: &Lookup<'_>, trace: &mut T) -> Result<Next> {
+        let next = self.follow(lookup, &self.top, self.footer.top.offset, BlockKind::Index)?;
+        if let Next::Read(Want { kind, handle, .. }) = next
+            && let Some(block) = self.pins.index(handle.offset)
+        {
+            trace.block_read(self.block_read(kind, handle, BlockSource::Pinned));
+            return self.follow(lookup, block, handle.offset, BlockKind::Data);
+        }
+        Ok(next)
     }
 
     /// The block, of the given kind, that an index block at offset `at` leads to.
@@ -300,6 +316,9 @@ impl<R: Reader> Inner<R> {
         let mut tell = |source| trace.block_read(self.block_read(kind, handle, source));
         if let Some(block) = self.cache.get(self.id, handle.offset) {
             tell(BlockSource::Cache);
+            if kind != BlockKind::Data && self.pins.keep(handle, &block) {
+                self.cache.remove(self.id, handle.offset);
+            }
             return Some(Ok(block));
         }
         let stored = self.reader.read_now(handle.offset, handle.len)?;
@@ -331,10 +350,17 @@ impl<R: Reader> Inner<R> {
         }
     }
 
-    /// Checks a stored block that was read by itself, and puts it into the cache.
-    fn take_in(&self, kind: BlockKind, handle: Handle, stored: &Bytes) -> Result<CachedBlock> {
+    /// Checks a stored block that was read by itself, and keeps it or puts it into the cache.
+    pub(crate) fn take_in(
+        &self,
+        kind: BlockKind,
+        handle: Handle,
+        stored: &Bytes,
+    ) -> Result<CachedBlock> {
         let block = self.open_block(kind, handle, stored)?;
-        self.cache.insert(self.id, handle.offset, block.clone());
+        if kind == BlockKind::Data || !self.pins.keep(handle, &block) {
+            self.cache.insert(self.id, handle.offset, block.clone());
+        }
         Ok(block)
     }
 
@@ -395,6 +421,37 @@ impl Parts {
             properties,
             ranges,
         })
+    }
+}
+
+impl Parts {
+    /// Memory that they take.
+    fn resident_bytes(&self) -> u64 {
+        let ranges = self.ranges.iter().map(|range| {
+            let end = range.end.as_ref().map_or(0, |end| end.len());
+            size_of::<RangeDelete>() + range.start.len() + end
+        });
+        let keys = self.properties.smallest_key.len() + self.properties.largest_key.len();
+        (self.top.bytes().len() + keys + ranges.sum::<usize>()) as u64
+    }
+
+    /// Where each index block begins, in order. Ends where the top index makes no sense: the read that
+    /// comes there says what is wrong.
+    fn index_offsets(&self) -> Vec<u64> {
+        let mut offsets = Vec::new();
+        let mut top = BlockCursor::new(Direction::Forward);
+        top.reset(self.top.clone());
+        let mut found = top.first();
+        while let (Ok(true), Some(record)) = (found, top.record()) {
+            match Handle::decode(record.value, &self.footer.index()) {
+                Ok(handle) if offsets.last().is_none_or(|&last| last < handle.offset) => {
+                    offsets.push(handle.offset);
+                }
+                _ => break,
+            }
+            found = top.advance();
+        }
+        offsets
     }
 }
 

@@ -38,7 +38,7 @@ impl Range {
         };
         let busy = office.handover.is_some()
             || self.log.configuration().is_joint()
-            || self.log.configured_at() > self.commit
+            || self.log.configured_at() > self.secured()
             || self.commit < office.began_at;
         if busy {
             return Err(Outcome::Refused(Refusal::Changing));
@@ -121,7 +121,7 @@ impl Range {
     /// The next step of a change, once the last one is committed. Whoever is the master takes it.
     pub(super) fn configuration_committed(&mut self) {
         let at = self.log.configured_at();
-        if at > self.commit || self.commit < self.began_at() {
+        if at > self.secured() || self.commit < self.began_at() {
             return;
         }
         let configuration = self.log.configuration().clone();
@@ -138,6 +138,20 @@ impl Range {
         if configuration.member(self.me.node) != Some(self.me) {
             self.leave_range(&configuration);
         }
+    }
+
+    /// Nobody will be elected who does not have everything up to here. A follower knows it of what is
+    /// committed, where writes survive.
+    pub(super) fn secured(&self) -> Index {
+        if self.log.configuration().writes_survive() {
+            return self.commit;
+        }
+        let Role::Master(office) = &self.role else {
+            return 0;
+        };
+        let own = self.own_stored();
+        let stored = |member: Member| self.stored_by(office, member, own);
+        self.log.configuration().secured(stored).min(self.commit)
     }
 
     fn began_at(&self) -> Index {
@@ -191,7 +205,7 @@ impl Range {
     /// Tells members that a committed change has left out that their copies are not wanted any more.
     pub(super) fn tell_those_who_left(&mut self) {
         let at = self.log.configured_at();
-        if at > self.commit || self.log.configuration().is_joint() {
+        if at > self.secured() || self.log.configuration().is_joint() {
             return;
         }
         let Role::Master(office) = &mut self.role else {

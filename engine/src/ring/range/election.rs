@@ -324,7 +324,7 @@ impl Range {
         }
         let at = self.log.configured_at();
         let known = self.log.configuration().member(member.node);
-        let is_out = known != Some(member) && member.incarnation < at && at <= self.commit;
+        let is_out = known != Some(member) && member.incarnation < at && at <= self.secured();
         is_out.then_some(at)
     }
 

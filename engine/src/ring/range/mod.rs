@@ -342,7 +342,11 @@ impl Range {
     /// Forgets entries that are applied, beyond what is kept for those who lag.
     fn trim(&mut self) {
         let keep_from = self.snapshot_needs_from().unwrap_or(Index::MAX);
-        let upto = self.applied.index.min(keep_from.saturating_sub(1));
+        let mut upto = self.applied.index.min(keep_from.saturating_sub(1));
+        if self.is_master() {
+            // What may yet be lost has to be named then (rule 10).
+            upto = upto.min(self.secured());
+        }
         while self.log.bytes() > self.options.keep_bytes && self.log.before().index < upto {
             // In steps, so that one huge entry does not take all the others with it.
             let first = self.log.before().index + 2;

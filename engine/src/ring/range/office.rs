@@ -51,6 +51,8 @@ pub(super) struct Follower {
     pub applied: Index,
     /// Set while it may have forgotten entries.
     pub nonce: Option<u64>,
+    /// The newest round in which it said so.
+    pub forgot_in: u64,
     /// The nonce that was answered, and how.
     pub answered: Option<(u64, Index)>,
     /// Its clock less this one's, in milliseconds.
@@ -87,6 +89,7 @@ impl Follower {
             round: 0,
             applied: 0,
             nonce: None,
+            forgot_in: 0,
             answered: None,
             skew_ms: 0,
         }

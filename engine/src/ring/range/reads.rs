@@ -109,11 +109,10 @@ impl Rounds {
         replicas.collect()
     }
 
-    /// Messages that leave from now on count for the reads that wait.
-    pub(super) fn begin_wanted(&mut self) {
-        if std::mem::take(&mut self.wanted) {
-            self.newest += 1;
-        }
+    /// Every heartbeat begins a round; it counts for the reads that wait.
+    pub(super) fn begin(&mut self) {
+        self.wanted = false;
+        self.newest += 1;
     }
 
     /// Whether the round that is on its way still has reads that wait for it.

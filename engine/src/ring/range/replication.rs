@@ -37,7 +37,7 @@ impl Range {
             return;
         };
         office.next_heartbeat_ms = next_ms;
-        office.rounds.begin_wanted();
+        office.rounds.begin();
         for node in self.followers() {
             self.unstall(node);
             self.send_heartbeat(node);
@@ -167,6 +167,14 @@ impl Range {
         if follower.member != from && !ignores {
             return;
         }
+        if report.nonce.is_none() && follower.nonce.is_some() && report.round <= follower.forgot_in
+        {
+            // Said before it forgot, and late: it may not have any more what it had then.
+            return;
+        }
+        if report.nonce.is_some() {
+            follower.forgot_in = follower.forgot_in.max(report.round);
+        }
         follower.heard_ms = Some(now_ms);
         follower.round = follower.round.max(report.round);
         follower.applied = report.applied;
@@ -261,9 +269,9 @@ impl Range {
                 self.trace(|| Event::Committed { upto });
             }
             self.apply();
-            self.configuration_committed();
             self.confirm_reads();
         }
+        self.configuration_committed();
         self.acknowledge();
     }
 

@@ -27,8 +27,7 @@ use super::ids::{Index, META, RangeId};
 use super::membership::{Configuration, Member};
 use super::range::Recovered;
 use crate::command::{Commands, Reply};
-use crate::db::{Applied, Hard, Note, RangeSpan, Replacement};
-use crate::db::{Db, Options, Sync};
+use crate::db::{Applied, Counts, Db, Hard, Note, Options, RangeSpan, Replacement, Sync};
 use crate::slot::ARCS;
 use crate::storage::Durability;
 use crate::{Error, ErrorKind, Result, Runtime, Storage};
@@ -215,7 +214,7 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
     }
 
     /// Begins a copy of a range that holds nothing yet. A founder knows the configuration; a node that was
-    /// added does not.
+    /// added does not. Durable on return.
     ///
     /// # Errors
     /// `Invalid` if a copy is here, or if this incarnation was destroyed here.
@@ -225,18 +224,35 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
         me: Member,
         configuration: &Configuration,
     ) -> Result<()> {
-        span_of(range)?;
-        let new = Replacement {
-            range,
-            node: me.node.0,
-            incarnation: me.incarnation,
-            destroyed: false,
-            hard: Hard::default(),
-            configured: (0, encode::configuration(configuration)?),
-            applied: Applied::default(),
-            counts: Default::default(),
-        };
-        self.db().core().found_range(new).await
+        self.found_all(&[range], me, configuration).await
+    }
+
+    /// As [`RangeStore::found`], for many ranges at once: all of them, or none.
+    ///
+    /// # Errors
+    /// As [`RangeStore::found`].
+    pub async fn found_all(
+        &self,
+        ranges: &[RangeId],
+        me: Member,
+        configuration: &Configuration,
+    ) -> Result<()> {
+        let configuration = encode::configuration(configuration)?;
+        let mut news = Vec::with_capacity(ranges.len());
+        for &range in ranges {
+            span_of(range)?;
+            news.push(Replacement {
+                range,
+                node: me.node.0,
+                incarnation: me.incarnation,
+                destroyed: false,
+                hard: Hard::default(),
+                configured: (0, configuration.clone()),
+                applied: Applied::default(),
+                counts: Counts::default(),
+            });
+        }
+        self.db().core().found_ranges(news).await
     }
 
     /// Destroys a copy: its keys, its log and its promises are gone; its incarnation is remembered.
@@ -260,7 +276,7 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
             hard: Hard::default(),
             configured: (0, Bytes::new()),
             applied: Applied::default(),
-            counts: Default::default(),
+            counts: Counts::default(),
         };
         core.replace_range(new, &span, &mut snapshot::Nothing).await
     }

@@ -296,6 +296,13 @@ impl<W: World> Run<W> {
             self.oracle
                 .check_get(&key, found.as_deref(), (before, self.now()));
         }
+        let (keys, before) = ((0..steps::KEYS).map(key).collect::<Vec<_>>(), self.now());
+        let found = self.db().get_many(&keys).await.unwrap();
+        assert_eq!(found.len(), keys.len());
+        for (key, found) in keys.iter().zip(found) {
+            self.oracle
+                .check_get(key, found.as_deref(), (before, self.now()));
+        }
     }
 
     /// A walk with writes in between; it must not see them.

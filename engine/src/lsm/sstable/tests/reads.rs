@@ -56,13 +56,102 @@ fn a_get_reads_three_blocks_once_and_then_none() {
         .unwrap()
         .unwrap();
     assert_eq!(found.unwrap().value, "value of 12345");
+    let sources: Vec<_> = events.reads.iter().map(|read| read.source).collect();
+    let (pinned, cached) = (BlockSource::Pinned, BlockSource::Cache);
+    assert_eq!(sources, [pinned, pinned, cached]);
+    assert_eq!(reader.reads(), opened + 3);
+}
+
+fn get_all(table: &Table<MemReader>, count: u64, events: &mut Events) {
+    for i in 0..count {
+        let key = format!("user:{i:08}");
+        let key = key.as_bytes();
+        let found = block_on(table.get(hash_key(key), key, u64::MAX, events)).unwrap();
+        assert_eq!(found.unwrap().value, format!("value of {i}"));
+    }
+}
+
+fn sources_of(events: &Events, kind: BlockKind) -> Vec<BlockSource> {
+    let reads = events.reads.iter().filter(|read| read.kind == kind);
+    reads.map(|read| read.source).collect()
+}
+
+#[test]
+fn filter_and_index_are_read_once_and_kept_at_hand() {
+    let (bytes, summary) = write(&many(20_000), &[], TableOptions::default());
+    let table = open_with(MemReader::waiting(&bytes), 16 << 20).unwrap();
+    let cache = Arc::clone(&table.inner().cache);
+    let opened = cache.stats().pinned_bytes;
+    let mut events = Events::default();
+    get_all(&table, 20_000, &mut events);
+    let sources = sources_of(&events, BlockKind::Filter);
+    let read = |source: &&BlockSource| **source == BlockSource::Storage;
+    let blocks = table.inner().footer.filter.blocks as usize;
+    assert_eq!(sources.iter().filter(read).count(), blocks);
+    assert!(!sources.contains(&BlockSource::Cache));
+    assert!(!sources_of(&events, BlockKind::Index).contains(&BlockSource::Cache));
+    assert_eq!(cache.stats().blocks, summary.properties.data_blocks);
+
+    // What is counted is what there is, and it comes back.
+    let filter_bytes = (blocks * table.inner().footer.filter.block_bytes()) as u64;
+    let pinned = cache.stats().pinned_bytes;
+    assert!(pinned >= opened + filter_bytes, "{pinned} after {opened}");
+    assert!(
+        pinned < opened + 3 * filter_bytes,
+        "{pinned} after {opened}"
+    );
+    let mut cursor = table.cursor(Direction::Forward, CursorOptions::default());
+    walk(&mut cursor, None).unwrap();
+    assert_eq!(cache.stats().pinned_bytes, pinned);
+    drop((table, cursor));
+    assert_eq!(cache.stats().pinned_bytes, 0);
+}
+
+#[test]
+fn a_tiny_budget_keeps_nothing_at_hand_and_reads_the_same() {
+    let (bytes, _) = write(&many(5000), &[], TableOptions::default());
+    for cache_bytes in [0, 1 << 10] {
+        let table = open_with(MemReader::waiting(&bytes), cache_bytes).unwrap();
+        let opened = table.inner().cache.stats().pinned_bytes;
+        let mut events = Events::default();
+        get_all(&table, 5000, &mut events);
+        let pinned = table.inner().cache.stats().pinned_bytes;
+        assert_eq!(pinned, opened, "with {cache_bytes}");
+        assert!(
+            events
+                .reads
+                .iter()
+                .all(|read| read.source != BlockSource::Pinned)
+        );
+    }
+}
+
+#[test]
+fn a_block_that_found_no_room_is_kept_once_there_is_some() {
+    let (bytes, _) = write(&many(1000), &[], TableOptions::default());
+    let table = open_with(MemReader::waiting(&bytes), 1 << 20).unwrap();
+    let cache = &table.inner().cache;
+    let mut others = 0;
+    while cache.pin(64) {
+        others += 64;
+    }
+    let mut events = Events::default();
+    get_all(&table, 1000, &mut events);
     assert!(
         events
             .reads
             .iter()
-            .all(|read| read.source == BlockSource::Cache)
+            .all(|read| read.source != BlockSource::Pinned)
     );
-    assert_eq!(reader.reads(), opened + 3);
+    cache.give_back(others);
+    get_all(&table, 1, &mut events);
+    events.reads.clear();
+    get_all(&table, 1, &mut events);
+    assert_eq!(
+        sources_of(&events, BlockKind::Filter),
+        [BlockSource::Pinned]
+    );
+    assert_eq!(sources_of(&events, BlockKind::Index), [BlockSource::Pinned]);
 }
 
 #[test]

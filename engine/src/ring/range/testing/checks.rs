@@ -149,11 +149,6 @@ impl Checks {
         self.acknowledged.iter().map(|(&at, &write)| (at, write))
     }
 
-    /// How many entries are known to be committed.
-    pub(in crate::ring::range) fn committed(&self) -> usize {
-        self.committed.len()
-    }
-
     /// Every entry behind an index and up to this one.
     pub(super) fn history(&self, last: LogId, behind: Index) -> BTreeSet<LogId> {
         let mut held = BTreeSet::new();

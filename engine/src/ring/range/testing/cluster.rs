@@ -206,8 +206,8 @@ impl Cluster {
             return;
         };
         match effect {
-            Effect::Send(message) => return self.send(message),
-            Effect::Reply { request, outcome } => return self.reply(id, request, outcome),
+            Effect::Send(message) => self.send(message),
+            Effect::Reply { request, outcome } => self.reply(id, request, outcome),
             Effect::Append {
                 append,
                 records,

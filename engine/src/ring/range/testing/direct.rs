@@ -303,15 +303,4 @@ impl Cluster {
         }
         panic!("node {node} is never elected: {:?}", self.violations());
     }
-
-    /// Lets one node campaign by letting time pass for it alone, and settles everything that follows.
-    pub(in crate::ring::range) fn campaign(&mut self, node: u64) {
-        for _ in 0..200 {
-            self.tick(node, 20);
-            self.settle();
-            if self.range(node).is_master() {
-                return;
-            }
-        }
-    }
 }

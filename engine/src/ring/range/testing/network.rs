@@ -39,12 +39,6 @@ impl Network {
         self.is_open(&message).then_some(message)
     }
 
-    /// Takes the oldest message that `wanted` picks.
-    pub(super) fn take_first(&mut self, wanted: impl Fn(&Message) -> bool) -> Option<Message> {
-        let place = self.flying.iter().position(wanted)?;
-        Some(self.flying.remove(place))
-    }
-
     /// Takes all of them.
     pub(super) fn take_all(&mut self) -> Vec<Message> {
         let mut all = std::mem::take(&mut self.flying);

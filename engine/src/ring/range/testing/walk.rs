@@ -5,7 +5,7 @@ use super::cluster::{Cluster, Job};
 use super::disk::Policy;
 use super::machine::Command;
 use crate::random::Random;
-use crate::ring::effect::{Change, Input, ReadLevel};
+use crate::ring::effect::{Change, ReadLevel};
 use crate::ring::ids::NodeId;
 use crate::ring::membership::Member;
 use crate::ring::quorum::Quorum;

@@ -67,10 +67,8 @@ impl Process {
     /// A new store that holds these ranges.
     fn with(ranges: &[RangeId]) -> Self {
         let this = Self::start(&FaultyStorage::new());
-        for &range in ranges {
-            this.do_(this.store.found(range, founder(), &alone()))
-                .unwrap();
-        }
+        this.do_(this.store.found_all(ranges, founder(), &alone()))
+            .unwrap();
         this
     }
 

@@ -28,7 +28,7 @@ fn a_clear_keeps_to_its_range() {
 #[test]
 fn counts_are_exact_after_a_crash_at_any_distance_from_a_flush() {
     let mut process = Process::with(&[3, 4]);
-    let mut entries = vec![Vec::new(), Vec::new()];
+    let mut entries = [Vec::new(), Vec::new()];
     for index in 1..=40 {
         for range in [3, 4] {
             let entry = put(range, 1, index, &[1; 100]);
