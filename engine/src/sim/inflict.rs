@@ -149,7 +149,9 @@ impl Simulation {
     fn end_process(&mut self, place: usize, power: bool, fault: Fault, random: &mut Random) -> Option<Undo> {
         self.hosts[place].running.as_ref()?;
         let seed = random.next();
-        let mode = match (power, random.coin()) {
+        // A torn tail is a copy that may have forgotten: with a disk lost too, two of three would be away.
+        let torn = random.coin() && self.steward.dead.is_empty();
+        let mode = match (power, torn) {
             (false, false) => CrashMode::ProcessKilled,
             (false, true) => CrashMode::ProcessKilledTorn { seed },
             (true, false) => CrashMode::PowerLoss,

@@ -9,9 +9,9 @@ use super::report::Report;
 use super::setup::Setup;
 use super::steward::{Steward, Target};
 use super::world::{Event, World};
-use crate::ring::NodeId;
-use crate::ring::membership::Configuration;
+use crate::ring::membership::{Configuration, Member};
 use crate::ring::node::NodeInput;
+use crate::ring::{NodeId, RangeId};
 use crate::storage::faulty::CrashMode;
 
 /// Ranges are to have masters, and equal copies, so long after the last fault.
@@ -245,6 +245,40 @@ impl Simulation {
             return Err(format!("{} is not running", host.id));
         }
         let mut ranges = self.steward.targets.keys();
-        ranges.try_for_each(|&range| self.steward.has_settled(&self.hosts, range))
+        ranges.try_for_each(|&range| {
+            let settled = self.steward.has_settled(&self.hosts, range);
+            settled.map_err(|why| format!("{why}{}", self.describe(range)))
+        })
+    }
+
+    /// Every copy of a range, a line each.
+    fn describe(&self, range: RangeId) -> String {
+        let target = &self.steward.targets[&range];
+        let mut text = format!("\nwanted: {:?} {}", target.voters, target.quorum);
+        for host in &self.hosts {
+            let Some(copy) = host.running.as_ref().and_then(|running| running.node.range(range)) else {
+                continue;
+            };
+            let nodes = |members: &[Member]| members.iter().map(|member| member.node.to_string()).collect::<Vec<_>>().join(" ");
+            let configuration = copy.configuration();
+            text.push_str(&format!(
+                "\n{}+{}: term {} {} of {:?}, last {} stored {} commit {} applied {} {:?}; at {}: voters {} outgoing {} learners {}",
+                host.id,
+                copy.me().incarnation,
+                copy.term(),
+                if copy.is_master() { "master" } else { "follower" },
+                copy.master(),
+                copy.last(),
+                copy.stored(),
+                copy.commit(),
+                copy.applied(),
+                copy.state(),
+                copy.configured_at(),
+                nodes(&configuration.voters.members),
+                configuration.outgoing.as_ref().map_or(String::new(), |side| nodes(&side.members)),
+                nodes(&configuration.learners),
+            ));
+        }
+        text
     }
 }

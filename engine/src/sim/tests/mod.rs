@@ -1,10 +1,15 @@
+mod regressions;
+mod rows;
+
 use super::*;
+use crate::db::Sync;
 use crate::ring::Quorum;
 
+/// A short run of a row.
 fn setup(seed: u64, row: (u8, u8, u8), faults: &[FaultKind]) -> Setup {
     Setup {
         seed,
-        millis: 6_000,
+        millis: 5_000,
         quorum: Quorum::new(row.0, row.1, row.2).unwrap(),
         faults: faults.to_vec(),
         ..Setup::default()
@@ -15,10 +20,11 @@ fn run(setup: Setup) -> Report {
     Simulation::new(setup).run(|_| {})
 }
 
-#[test]
-fn without_faults_nothing_goes_wrong() {
-    let report = run(setup(1, (3, 2, 2), &[]));
-    assert!(report.is_clean(), "{report:#?}");
-    assert_eq!(report.linearizable, Some(true));
-    assert!(report.acknowledged > 200, "{report:#?}");
+/// Runs, and asks for everything that the row promises.
+fn keeps_its_promise(setup: Setup) -> Report {
+    let line = setup.command_line();
+    let report = run(setup);
+    assert!(report.is_clean(), "{line}\n{report:#?}");
+    assert_eq!(report.linearizable, Some(true), "{line}");
+    report
 }
