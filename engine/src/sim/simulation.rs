@@ -81,13 +81,16 @@ impl Simulation {
             for place in copies {
                 self.hosts[place].founding.push((range, founding.clone()));
             }
-            self.steward.targets.insert(range, Target { voters, quorum });
+            self.steward
+                .targets
+                .insert(range, Target { voters, quorum });
         }
         for place in 0..nodes {
             self.boot(place);
         }
         for fault in 0..self.world.faults.len() {
-            self.world.at(self.world.faults[fault].at_ms * 1000, Event::Strike(fault));
+            self.world
+                .at(self.world.faults[fault].at_ms * 1000, Event::Strike(fault));
         }
         self.world.at(1_000_000, Event::Steward);
     }
@@ -162,7 +165,11 @@ impl Simulation {
             }
             Event::Client { client, serial } => self.clients.act(client, serial, hosts, world),
             Event::TimeOut { client, serial } => self.clients.time_out(client, serial, world),
-            Event::Answer { client, serial, answer } => self.clients.take(client, serial, *answer, world),
+            Event::Answer {
+                client,
+                serial,
+                answer,
+            } => self.clients.take(client, serial, *answer, world),
             Event::Strike(fault) => self.strike(fault),
             Event::Relent(fault) => self.relent(fault),
             Event::Steward => self.steward.look_around(hosts, world),
@@ -256,10 +263,20 @@ impl Simulation {
         let target = &self.steward.targets[&range];
         let mut text = format!("\nwanted: {:?} {}", target.voters, target.quorum);
         for host in &self.hosts {
-            let Some(copy) = host.running.as_ref().and_then(|running| running.node.range(range)) else {
+            let Some(copy) = host
+                .running
+                .as_ref()
+                .and_then(|running| running.node.range(range))
+            else {
                 continue;
             };
-            let nodes = |members: &[Member]| members.iter().map(|member| member.node.to_string()).collect::<Vec<_>>().join(" ");
+            let nodes = |members: &[Member]| {
+                members
+                    .iter()
+                    .map(|member| member.node.to_string())
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            };
             let configuration = copy.configuration();
             text.push_str(&format!(
                 "\n{}+{}: term {} {} of {:?}, last {} stored {} commit {} applied {} {:?}; at {}: voters {} outgoing {} learners {}",

@@ -28,9 +28,18 @@ const DISKS: [FaultKind; 6] = [
 ];
 
 fn every_kind_of_trouble(row: (u8, u8, u8), sync: Sync, from: u64) {
-    let kinds: [&[FaultKind]; 5] = [&NETWORK, &MACHINES, &DISKS, &[FaultKind::Members, FaultKind::Crash], &FaultKind::ALL];
+    let kinds: [&[FaultKind]; 5] = [
+        &NETWORK,
+        &MACHINES,
+        &DISKS,
+        &[FaultKind::Members, FaultKind::Crash],
+        &FaultKind::ALL,
+    ];
     for (seed, kinds) in (from..).zip(kinds) {
-        keeps_its_promise(Setup { sync, ..setup(seed, row, kinds) });
+        keeps_its_promise(Setup {
+            sync,
+            ..setup(seed, row, kinds)
+        });
     }
 }
 
@@ -62,14 +71,20 @@ fn the_row_of_fast_writes_keeps_its_promise() {
 #[test]
 fn the_asynchronous_row_loses_writes_and_reads_stale_and_says_so() {
     let faults = [FaultKind::Partition, FaultKind::OneWay];
-    let reports: Vec<Report> = (1..8).map(|seed| run(setup(seed, (3, 1, 1), &faults))).collect();
+    let reports: Vec<Report> = (1..8)
+        .map(|seed| run(setup(seed, (3, 1, 1), &faults)))
+        .collect();
     for report in &reports {
         // That what is lost is named in a file is asked of every run.
         assert!(report.is_clean(), "{report:#?}");
     }
     assert!(reports.iter().any(|report| report.lost > 0));
     assert!(reports.iter().any(|report| report.stale > 0));
-    assert!(reports.iter().any(|report| report.linearizable == Some(false)));
+    assert!(
+        reports
+            .iter()
+            .any(|report| report.linearizable == Some(false))
+    );
 }
 
 #[test]
@@ -95,10 +110,17 @@ fn a_cluster_that_is_stepped_is_the_one_that_is_run() {
 fn a_failing_run_is_made_small() {
     let broken = Setup {
         mutation: mutation_named("read-unconfirmed"),
-        ..setup(1, (3, 2, 2), &[FaultKind::Partition, FaultKind::OneWay, FaultKind::Loss])
+        ..setup(
+            1,
+            (3, 2, 2),
+            &[FaultKind::Partition, FaultKind::OneWay, FaultKind::Loss],
+        )
     };
     let failing = (1..20)
-        .map(|seed| Setup { seed, ..broken.clone() })
+        .map(|seed| Setup {
+            seed,
+            ..broken.clone()
+        })
         .find(|setup| !run(setup.clone()).is_clean())
         .expect("a master that reads without asking is noticed");
     let (small, report) = shrink(&failing, |_| {}).expect("it fails again");
