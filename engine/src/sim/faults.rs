@@ -98,7 +98,8 @@ impl FaultKind {
         match self {
             Self::Loss | Self::Delay | Self::Duplicate | Self::Reorder => 2_000,
             Self::Clog | Self::OneWay | Self::Partition => 1_200,
-            Self::Pause | Self::Crash | Self::Power | Self::DiskSwap | Self::Eio => 800,
+            Self::Pause => 1_500,
+            Self::Crash | Self::Power | Self::DiskSwap | Self::Eio => 800,
             Self::Enospc | Self::SlowDisk => 1_200,
             Self::ClockJump | Self::ClockSkew => 3_000,
             Self::BitRot | Self::Members => 100,

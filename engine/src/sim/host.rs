@@ -88,6 +88,8 @@ pub(super) struct Host {
     pub(super) paused: Option<Vec<NodeInput>>,
     /// Its disk has failed, so that errors are no surprise.
     pub(super) fails: bool,
+    /// And may do so at any moment.
+    pub(super) failing: bool,
     /// Its disk takes so many times as long.
     pub(super) slowness: u64,
     /// What it holds from the beginning.
@@ -110,6 +112,7 @@ impl Host {
             drift_ms: 0,
             paused: None,
             fails: false,
+            failing: false,
             slowness: 1,
             founding: Vec::new(),
             next_own: OWN,

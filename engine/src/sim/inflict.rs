@@ -141,6 +141,7 @@ impl Simulation {
     pub(super) fn mend_disk(&mut self, place: usize) {
         let host = &mut self.hosts[place];
         host.slowness = 1;
+        host.failing = false;
         host.disk.set_full(false);
         host.disk.set_plan(Plan::new());
     }
@@ -148,7 +149,7 @@ impl Simulation {
     /// Whether one machine may forget what was only written: no other has, and none is away.
     fn is_safe_to_forget(&self) -> bool {
         let setup = &self.world.setup;
-        setup.sync == Sync::Always || !setup.promises() || self.steward.is_whole(&self.hosts)
+        setup.sync == Sync::Always || self.steward.is_whole(&self.hosts)
     }
 
     /// Ends a process and lets it start again in so many milliseconds.
@@ -225,7 +226,7 @@ impl Simulation {
             return None;
         }
         let host = &mut self.hosts[place];
-        host.fails = true;
+        (host.fails, host.failing) = (true, true);
         if kind == FaultKind::Enospc {
             host.disk.set_full(true);
             return Some(Undo::Disk(place));

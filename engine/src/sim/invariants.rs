@@ -50,6 +50,8 @@ type LogKey = (Index, Term);
 struct Copy {
     /// The last entry that was appended, if it is known.
     last: Option<LogId>,
+    /// Its time.
+    last_time_ms: u64,
     commit: Index,
     state: HardState,
     /// Hard states that are not settled, by their append.
@@ -160,6 +162,7 @@ impl Invariants {
                 let copy = facts.copies.entry(node).or_default();
                 copy.commit = at.index;
                 copy.last = Some(at);
+                copy.last_time_ms = 0;
             }
             _ => {}
         }
@@ -181,9 +184,16 @@ impl Invariants {
                 Record::Entry(entry) => {
                     let before = copy.last.filter(|last| last.index + 1 == entry.index);
                     copy.last = Some(entry.id());
+                    let before_ms = std::mem::replace(&mut copy.last_time_ms, entry.time_ms);
                     let Some(before) = before else {
                         continue;
                     };
+                    if entry.time_ms < before_ms {
+                        wrong.push(format!(
+                            "range {range}: time goes back in the log of {node} at {}",
+                            entry.id()
+                        ));
+                    }
                     let seen = (before.term, hash_of(entry));
                     let known = *facts.entries.entry(key(entry.id())).or_insert(seen);
                     if known != seen {

@@ -21,6 +21,8 @@ pub struct Report {
     pub acknowledged: u64,
     /// Acknowledged writes of which nothing was left.
     pub lost: u64,
+    /// Of these, writes that no lost-writes file names.
+    pub unnamed: u64,
     /// Reads that were behind.
     pub stale: u64,
     /// Whether clients saw one store: none if the search took too long.

@@ -76,7 +76,7 @@ impl Setup {
     /// Whether the promise of this triple holds under such faults. What its price names does not count: a
     /// range whose writes are acknowledged by one replica loses them with that replica's disk.
     pub fn covers(&self, kind: FaultKind) -> bool {
-        let alone = self.quorum.acknowledge() < 2 && self.promises();
+        let alone = self.quorum.acknowledge() < 2;
         match kind {
             FaultKind::DiskSwap | FaultKind::BitRot => !alone,
             FaultKind::Power | FaultKind::Eio | FaultKind::Enospc => {

@@ -125,6 +125,9 @@ impl Steward {
 }
 
 fn is_sound(host: &Host) -> bool {
+    if host.failing {
+        return false;
+    }
     let Some(running) = &host.running else {
         return false;
     };

@@ -38,6 +38,7 @@ fn what_a_lone_master_loses_is_named() {
     let setup = with("crash@1487+586:592e9b60,partition@1768+308:dbeba33", setup);
     let report = run(setup);
     assert!(report.is_clean(), "{report:#?}");
+    assert!(report.lost > 0 && report.unnamed == 0, "{report:#?}");
 }
 
 /// A copy that was founded, replaced and destroyed was founded again by its driver after a restart.

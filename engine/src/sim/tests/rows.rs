@@ -109,12 +109,9 @@ fn a_cluster_that_is_stepped_is_the_one_that_is_run() {
 #[test]
 fn a_failing_run_is_made_small() {
     let broken = Setup {
-        mutation: mutation_named("read-unconfirmed"),
-        ..setup(
-            1,
-            (3, 2, 2),
-            &[FaultKind::Partition, FaultKind::OneWay, FaultKind::Loss],
-        )
+        mutation: mutation_named("elect-by-majority"),
+        millis: 8_000,
+        ..setup(1, (3, 1, 3), &FaultKind::ALL)
     };
     let failing = (1..20)
         .map(|seed| Setup {
@@ -122,7 +119,7 @@ fn a_failing_run_is_made_small() {
             ..broken.clone()
         })
         .find(|setup| !run(setup.clone()).is_clean())
-        .expect("a master that reads without asking is noticed");
+        .expect("masters elected by too few are noticed");
     let (small, report) = shrink(&failing, |_| {}).expect("it fails again");
     assert!(!report.is_clean());
     assert!(small.schedule.unwrap().len() <= failing.faults_to_come().len());
