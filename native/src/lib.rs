@@ -12,6 +12,8 @@ pub mod resp;
 pub mod runtime;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod store;
 mod sys;
 mod workers;

@@ -7,6 +7,7 @@ use clap::Parser;
 use trilith_server::bench::{BenchArgs, open_trilith};
 use trilith_server::block_on;
 use trilith_server::server::{Action, Cli, Config, Failure, Node, Server, human};
+use trilith_server::sim::SimArgs;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -14,6 +15,7 @@ fn main() -> ExitCode {
         None => cli.serve,
         Some(Action::Serve(config)) => config,
         Some(Action::Bench(args)) => return bench(&args),
+        Some(Action::Sim(args)) => return sim(&args),
     };
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
@@ -33,6 +35,17 @@ fn main() -> ExitCode {
 fn bench(args: &BenchArgs) -> ExitCode {
     match trilith_server::bench::command::run(args, &open_trilith) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("trilith: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn sim(args: &SimArgs) -> ExitCode {
+    match trilith_server::sim::run(args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("trilith: {error}");
             ExitCode::FAILURE

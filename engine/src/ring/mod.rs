@@ -2,8 +2,8 @@
 //!
 //! Nothing here does I/O, tells time or draws by itself: a node is stepped with an input and answers with
 //! effects, which a driver carries out. That is what lets one node run over sockets, in a page, and in a
-//! simulator that tries to break it. The rules that keep it right are numbered in ARCHITECTURE.md; comments
-//! refer to them as "rule 3".
+//! simulator that tries to break it. The rules that keep it right are numbered in docs/ring.md; comments refer to
+//! them as "rule 3".
 
 pub mod effect;
 pub mod entry;

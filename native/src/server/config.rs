@@ -25,6 +25,9 @@ pub enum Action {
     /// Measures the engine with the workloads of db_bench and YCSB.
     #[cfg(feature = "bench")]
     Bench(crate::bench::BenchArgs),
+    /// Simulates a cluster with everything that can go wrong, and judges what its clients see.
+    #[cfg(feature = "sim")]
+    Sim(crate::sim::SimArgs),
 }
 
 /// How a node runs.

@@ -1,9 +1,10 @@
 //! Clients' requests that belong to another node (rule 6).
 //!
 //! A request is sent on to the master, and sent again only when it surely was not appended. If no answer
-//! comes, its outcome is unknown.
+//! comes, its outcome is unknown. It travels under a number of its own, by which the master knows one that
+//! arrives twice, and by which an answer to a request of an earlier life finds nobody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
@@ -21,30 +22,68 @@ const FOREIGN: RequestId = 1 << 63;
 /// Requests on their way, in both directions.
 #[derive(Debug, Default)]
 pub(super) struct Forwards {
-    /// Clients' requests that were sent on, and when.
-    sent: BTreeMap<RequestId, u64>,
+    /// Clients' requests that were sent on, by the number they travel under, and when.
+    sent: BTreeMap<RequestId, (RequestId, u64)>,
+    /// The number that the next one travels under.
+    next_sent: RequestId,
+    /// By node, the numbers of what it has lately sent here.
+    heard: BTreeMap<NodeId, Heard>,
     /// Other nodes' requests that are carried out here, by the number they have here.
     foreign: BTreeMap<RequestId, (NodeId, RequestId)>,
     next: RequestId,
 }
 
+/// Numbers that are remembered of each node.
+const HEARD_MOST: usize = 4096;
+
+/// What one node has sent.
+#[derive(Debug, Default)]
+struct Heard {
+    numbers: BTreeSet<RequestId>,
+    in_order: VecDeque<RequestId>,
+}
+
+impl Heard {
+    /// Whether this number is heard for the first time.
+    fn is_first(&mut self, number: RequestId) -> bool {
+        let first = self.numbers.insert(number);
+        if first {
+            self.in_order.push_back(number);
+            if self.in_order.len() > HEARD_MOST
+                && let Some(oldest) = self.in_order.pop_front()
+            {
+                self.numbers.remove(&oldest);
+            }
+        }
+        first
+    }
+}
+
 impl Forwards {
+    /// `salt` sets this life's numbers apart from those of others.
+    pub(super) fn new(salt: u64) -> Self {
+        Self {
+            next_sent: salt >> 2,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn answered(
         &mut self,
-        request: RequestId,
+        number: RequestId,
         outcome: Outcome,
         out: &mut Vec<NodeEffect>,
     ) {
-        if self.sent.remove(&request).is_some() {
+        if let Some((request, _)) = self.sent.remove(&number) {
             out.push(NodeEffect::Reply { request, outcome });
         }
     }
 
     pub(super) fn expire(&mut self, now: Now, out: &mut Vec<NodeEffect>) {
-        let late = self.sent.extract_if(.., |_, since_ms| {
+        let late = self.sent.extract_if(.., |_, (_, since_ms)| {
             *since_ms + PATIENCE_MS <= now.monotonic_ms
         });
-        for (request, _) in late {
+        for (_, (request, _)) in late {
             let outcome = Outcome::Unknown;
             out.push(NodeEffect::Reply { request, outcome });
         }
@@ -65,9 +104,12 @@ impl Node {
         let master = replica.and_then(|replica| replica.master());
         match master {
             Some(master) if master != self.id => {
-                self.forwards.sent.insert(request, now.monotonic_ms);
+                let number = self.forwards.next_sent;
+                self.forwards.next_sent += 1;
+                let since = (request, now.monotonic_ms);
+                self.forwards.sent.insert(number, since);
                 let forwarded = Forwarded {
-                    request,
+                    request: number,
                     range,
                     payload,
                     at_least,
@@ -119,6 +161,15 @@ impl Node {
             payload,
             at_least,
         } = asked;
+        if !self
+            .forwards
+            .heard
+            .entry(from)
+            .or_default()
+            .is_first(request)
+        {
+            return;
+        }
         if !self.ranges.contains_key(&range) {
             let outcome = Outcome::NotMaster(None);
             return self.packets.add(from, Said::Answered { request, outcome });

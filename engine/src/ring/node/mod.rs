@@ -100,13 +100,14 @@ pub struct Node {
 impl Node {
     /// A node without ranges. `seed` decides everything that it draws.
     pub fn new(id: NodeId, options: Options, seed: u64) -> Self {
+        let mut random = Random::new(seed);
         Self {
             id,
             options,
-            random: Random::new(seed),
+            forwards: Forwards::new(random.next()),
+            random,
             ranges: BTreeMap::new(),
             destroyed: BTreeMap::new(),
-            forwards: Forwards::default(),
             packets: Packets::default(),
             steering: Steering::default(),
             touched: Vec::new(),

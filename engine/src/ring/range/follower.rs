@@ -131,6 +131,9 @@ impl Range {
             return self.report_missing(append.before.index, 0, true);
         }
         self.following.verified = self.following.verified.max(upto);
+        if self.following.verified >= self.log.last().index {
+            self.unsecured_from = Index::MAX;
+        }
         self.commit_upto(append.commit.min(self.following.verified));
         self.take_nonce(append.nonce);
         if self.records.is_empty() {
@@ -431,6 +434,7 @@ impl Range {
         } = incoming.head;
         self.log = RangeLog::new(at, time_ms, vec![(configured_at, configuration)]);
         self.appends.replace(at.index);
+        self.unsecured_from = Index::MAX;
         self.state.void = false;
         self.commit = at.index;
         self.applying = at.index;

@@ -92,6 +92,9 @@ pub struct Range {
     applied_time_ms: u64,
     /// Entries up to here are in the store's own files.
     flushed: Index,
+    /// Where acknowledged writes may be lost: entries from here on were taken in an office, or a life, that is
+    /// over, and no master is known to have them. They are held, to be named if they are lost (rule 10).
+    unsecured_from: Index,
 
     role: Role,
     following: Following,
@@ -175,6 +178,7 @@ impl Range {
             applied,
             applied_time_ms,
             flushed: applied.index,
+            unsecured_from: Index::MAX,
             role: Role::Follower,
             following,
             election_due_ms: 0,
@@ -182,6 +186,9 @@ impl Range {
             ended: false,
             out: Vec::new(),
         };
+        if !replica.log.configuration().writes_survive() {
+            replica.unsecured_from = replica.log.before().index + 1;
+        }
         if replica.breaks(Mutation::RunAhead) {
             replica.commit = last;
         }
@@ -346,6 +353,9 @@ impl Range {
         if self.is_master() {
             // What may yet be lost has to be named then (rule 10).
             upto = upto.min(self.secured());
+        }
+        if self.log.bytes() <= self.options.uncommitted_bytes {
+            upto = upto.min(self.unsecured_from.saturating_sub(1));
         }
         while self.log.bytes() > self.options.keep_bytes && self.log.before().index < upto {
             // In steps, so that one huge entry does not take all the others with it.

@@ -201,6 +201,9 @@ impl Range {
 
     /// Leaves office, if this is the master. What is pending may or may not take effect.
     pub(super) fn resign(&mut self, why: &'static str) {
+        if self.is_master() && !self.log.configuration().writes_survive() {
+            self.unsecured_from = self.unsecured_from.min(self.secured() + 1);
+        }
         let role = std::mem::replace(&mut self.role, Role::Follower);
         self.following.lose_master();
         self.await_master();

@@ -1,0 +1,178 @@
+//! Who looks after members: the part of meta, played with a view of everything. It steers, one step at a time,
+//! towards the copies that each range is to have; the ranges decide.
+
+use std::collections::BTreeMap;
+
+use super::host::Host;
+use super::world::{Event, World};
+use crate::ring::effect::{Change, Input};
+use crate::ring::node::NodeInput;
+use crate::ring::range::Range;
+use crate::ring::{NodeId, Quorum, RangeId};
+
+/// How often it looks around.
+const EVERY_US: u64 = 250_000;
+
+/// What a range is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    /// The preferred master first.
+    pub(super) voters: Vec<NodeId>,
+    pub(super) quorum: Quorum,
+}
+
+/// See the module.
+pub(super) struct Steward {
+    pub(super) targets: BTreeMap<RangeId, Target>,
+    /// Nodes whose disks are lost, until no range counts on them.
+    pub(super) dead: Vec<NodeId>,
+    /// A machine whose disk has rotted.
+    pub(super) rotten: Option<usize>,
+    pub(super) next_node: u64,
+}
+
+/// The copy that holds office in the latest term, and its machine.
+pub(super) fn master_of(hosts: &[Host], range: RangeId) -> Option<(usize, &Range)> {
+    let copies = hosts
+        .iter()
+        .filter(|host| host.paused.is_none())
+        .filter_map(|host| {
+            let running = host.running.as_ref()?;
+            Some((host.place, running.node.range(range)?))
+        });
+    copies
+        .filter(|(_, copy)| copy.is_master())
+        .max_by_key(|(_, copy)| copy.term())
+}
+
+impl Steward {
+    pub(super) fn look_around(&mut self, hosts: &mut [Host], world: &mut World) {
+        world.after(EVERY_US, Event::Steward);
+        let mut still_counted = Vec::new();
+        for (&range, target) in &self.targets {
+            let Some((place, master)) = master_of(hosts, range) else {
+                still_counted.clone_from(&self.dead);
+                continue;
+            };
+            let members = master.configuration().members();
+            still_counted.extend(members.iter().map(|member| member.node));
+            if let Some(change) = step(master, target) {
+                let request = hosts[place].own_request();
+                let input = NodeInput::Range(range, Input::Change { request, change });
+                hosts[place].step(input, world);
+            }
+        }
+        self.dead.retain(|node| still_counted.contains(node));
+    }
+
+    /// Whether nothing that a promise rests on is away at present.
+    pub(super) fn is_whole(&self, hosts: &[Host]) -> bool {
+        self.dead.is_empty() && self.rotten.is_none() && hosts.iter().all(is_sound)
+    }
+
+    /// Whether a range is as it is to be, everywhere.
+    pub(super) fn has_settled(&self, hosts: &[Host], range: RangeId) -> Result<(), String> {
+        let Some(target) = self.targets.get(&range) else {
+            return Ok(());
+        };
+        let Some((_, master)) = master_of(hosts, range) else {
+            return Err(format!("range {range} has no master"));
+        };
+        if step(master, target).is_some() || master.configuration().is_joint() {
+            return Err(format!(
+                "range {range} has {:?} and not {target:?}",
+                master.configuration()
+            ));
+        }
+        if master.commit() < master.last().index || master.commit() < master.configured_at() {
+            return Err(format!("range {range} has not committed everything"));
+        }
+        for host in hosts {
+            let copy = host
+                .running
+                .as_ref()
+                .and_then(|running| running.node.range(range));
+            let member = master.configuration().member(host.id);
+            match (copy, member) {
+                (None, None) => {}
+                (Some(copy), Some(member)) if copy.me() == member => {
+                    let state = copy.state();
+                    if copy.applied() != master.applied()
+                        || state.void
+                        || state.amnesiac
+                        || copy.has_ended()
+                    {
+                        return Err(format!(
+                            "range {range}: {} has applied {} and is {state:?}, the master {} {}",
+                            host.id,
+                            copy.applied(),
+                            master.me().node,
+                            master.applied()
+                        ));
+                    }
+                }
+                (copy, member) => {
+                    let me = copy.map(Range::me);
+                    return Err(format!(
+                        "range {range}: {} holds {me:?} and should hold {member:?}",
+                        host.id
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_sound(host: &Host) -> bool {
+    if host.failing {
+        return false;
+    }
+    let Some(running) = &host.running else {
+        return false;
+    };
+    let forgets = |range: &Range| range.state().amnesiac || range.state().void || range.has_ended();
+    !running.node.ranges().any(forgets)
+}
+
+/// The next change on the way from what a range is to what it is to be.
+fn step(master: &Range, target: &Target) -> Option<Change> {
+    let configuration = master.configuration();
+    if configuration.is_joint() {
+        return None;
+    }
+    let is_member = |node: &NodeId| configuration.member(*node).is_some();
+    let missing: Vec<NodeId> = target
+        .voters
+        .iter()
+        .copied()
+        .filter(|node| !is_member(node))
+        .collect();
+    if !missing.is_empty() {
+        return Some(Change::Learners {
+            add: missing,
+            remove: Vec::new(),
+        });
+    }
+    let voters: Vec<NodeId> = configuration
+        .voters
+        .members
+        .iter()
+        .map(|member| member.node)
+        .collect();
+    if voters != target.voters || configuration.voters.quorum != target.quorum {
+        return Some(Change::Voters {
+            nodes: target.voters.clone(),
+            quorum: target.quorum,
+        });
+    }
+    let idle: Vec<NodeId> = configuration
+        .learners
+        .iter()
+        .map(|member| member.node)
+        .collect();
+    (!idle.is_empty()).then_some(Change::Learners {
+        add: Vec::new(),
+        remove: idle,
+    })
+}

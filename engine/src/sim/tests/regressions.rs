@@ -1,0 +1,51 @@
+//! Runs that have failed once, each with what it was.
+
+use super::*;
+
+fn with(schedule: &str, setup: Setup) -> Setup {
+    let faults = schedule
+        .split(',')
+        .map(|fault| fault.parse().unwrap())
+        .collect();
+    Setup {
+        schedule: Some(faults),
+        ..setup
+    }
+}
+
+/// A forwarded INCR that the network had doubled was proposed twice by the master.
+#[test]
+fn a_forwarded_write_that_arrives_twice_counts_once() {
+    for seed in 1..5 {
+        let setup = Setup {
+            think_ms: 10,
+            ..setup(seed, (3, 2, 2), &[])
+        };
+        keeps_its_promise(with(
+            "duplicate@700+4000:87b1a6a2,duplicate@900+4000:87b1a6a3",
+            setup,
+        ));
+    }
+}
+
+/// What a master had applied alone and no longer held in memory was lost without being named.
+#[test]
+fn what_a_lone_master_loses_is_named() {
+    let setup = Setup {
+        millis: 2_560,
+        ..setup(12, (3, 1, 1), &[])
+    };
+    let setup = with("crash@1487+586:592e9b60,partition@1768+308:dbeba33", setup);
+    let report = run(setup);
+    assert!(report.is_clean(), "{report:#?}");
+    assert!(report.lost > 0 && report.unnamed == 0, "{report:#?}");
+}
+
+/// A copy that was founded, replaced and destroyed was founded again by its driver after a restart.
+#[test]
+fn a_destroyed_copy_is_not_founded_again() {
+    keeps_its_promise(Setup {
+        millis: 8_000,
+        ..setup(10, (3, 2, 2), &FaultKind::ALL)
+    });
+}

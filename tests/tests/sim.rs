@@ -1,0 +1,162 @@
+//! The four rows of N, W and R under everything that can go wrong, simulated by the real binary: three keep
+//! their promise, and of the fourth the simulator must find what it loses.
+//!
+//! Seeds are fresh on every run. What fails prints the command that replays it; `TRILITH_SIM_SEED` runs
+//! from that seed on, and `TRILITH_LONG=1` runs five times as many.
+
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+use trilith_tests::server::binary;
+
+/// Simulated seconds of each run.
+const SECONDS: &str = "60";
+
+/// A seed that no run before has had, unless one is asked for.
+fn first_seed() -> u64 {
+    if let Some(seed) = std::env::var("TRILITH_SIM_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+    {
+        return seed;
+    }
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    since.as_secs() * 1000
+}
+
+/// How many seeds each row is run with.
+fn seeds() -> u64 {
+    if std::env::var_os("TRILITH_LONG").is_some() {
+        300
+    } else {
+        60
+    }
+}
+
+/// The last lines of `trilith sim`, one object a seed.
+fn simulate(args: &[&str]) -> Vec<Value> {
+    let output = Command::new(binary().unwrap())
+        .arg("sim")
+        .arg("--json")
+        .args(args)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let reports: Vec<Value> = text
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    assert!(
+        !reports.is_empty(),
+        "trilith sim {args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    reports
+}
+
+/// Runs a row with half of the seeds under each of two durabilities, five nodes and every fault.
+fn run_row([n, w, r]: [&str; 3]) -> Vec<(String, Value)> {
+    let half = seeds() / 2;
+    let first = first_seed();
+    let mut reports = Vec::new();
+    for (from, sync) in [(first, "always"), (first + half, "everysec")] {
+        let (from, count) = (from.to_string(), half.to_string());
+        let row = [
+            "--n",
+            n,
+            "--w",
+            w,
+            "--r",
+            r,
+            "--sync",
+            sync,
+            "--seconds",
+            SECONDS,
+            "--seed",
+            &from,
+        ];
+        let found = simulate(&[&row[..], &["--seeds", &count]].concat());
+        assert_eq!(found.len() as u64, half, "{row:?}");
+        for report in found {
+            let line = format!(
+                "trilith sim --seed {} --seconds {SECONDS} --n {n} --w {w} --r {r} --sync {sync}",
+                report["seed"]
+            );
+            reports.push((line, report));
+        }
+    }
+    reports
+}
+
+fn count(report: &Value, field: &str) -> u64 {
+    report[field]
+        .as_u64()
+        .unwrap_or_else(|| panic!("no {field}: {report}"))
+}
+
+fn assert_promise_holds(row: [&str; 3]) {
+    let mut acknowledged = 0;
+    for (line, report) in run_row(row) {
+        let is_clean = report["violations"].as_array().is_some_and(Vec::is_empty);
+        assert!(is_clean, "{line}\n{:#}", report["violations"]);
+        assert_ne!(report["linearizable"], Value::Bool(false), "{line}");
+        assert_eq!(
+            (count(&report, "lost"), count(&report, "stale")),
+            (0, 0),
+            "{line}"
+        );
+        acknowledged += count(&report, "acknowledged");
+    }
+    // A cluster that answers nobody keeps every promise.
+    assert!(acknowledged > 1_000 * seeds(), "{acknowledged}");
+}
+
+#[test]
+fn balanced_ranges_are_linearizable() {
+    assert_promise_holds(["3", "2", "2"]);
+}
+
+#[test]
+fn ranges_with_the_safest_writes_are_linearizable() {
+    assert_promise_holds(["3", "3", "1"]);
+}
+
+#[test]
+fn ranges_with_fast_writes_are_linearizable() {
+    assert_promise_holds(["3", "1", "3"]);
+}
+
+#[test]
+fn what_asynchronous_ranges_lose_is_found_and_named() {
+    let reports = run_row(["3", "1", "1"]);
+    for (line, report) in &reports {
+        // Also that every acknowledged write that is gone stands in a lost-writes file.
+        let is_clean = report["violations"].as_array().is_some_and(Vec::is_empty);
+        assert!(is_clean, "{line}\n{:#}", report["violations"]);
+    }
+    let total = |field| {
+        reports
+            .iter()
+            .map(|(_, report)| count(report, field))
+            .sum::<u64>()
+    };
+    assert!(total("lost") > 0 && total("stale") > 0);
+}
+
+#[test]
+fn a_seed_gives_the_same_run_in_another_process() {
+    let args = ["--seed", "11", "--seeds", "2", "--seconds", "20"];
+    let hashes = || -> Vec<Value> {
+        let reports = simulate(&args);
+        reports
+            .iter()
+            .map(|report| report["trace_hash"].clone())
+            .collect()
+    };
+    let first = hashes();
+    assert_eq!(first, hashes());
+    assert_ne!(first[0], first[1]);
+}
