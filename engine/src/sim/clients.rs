@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::checkers::{History, OpId, Outcome as Ended};
 use super::host::Host;
+use super::keys::Keys;
 use super::workload::{Wish, Workload};
 use super::world::{Answer, Event, World};
 use crate::command::{Reply, command_payload};
@@ -51,14 +52,18 @@ pub(super) struct Clients {
     pub(super) written: BTreeMap<OpId, (RangeId, LogId)>,
     pub(super) operations: u64,
     pub(super) acknowledged: u64,
+    /// What was given up on, or has an unknown outcome.
+    pub(super) failed: u64,
+    /// Answers that sent a client elsewhere, or had it ask again.
+    pub(super) redirected: u64,
     ended: bool,
 }
 
 impl Clients {
     pub(super) fn new(world: &mut World) -> Self {
         let setup = &world.setup;
-        let (arcs, quorum, count) = (setup.arcs, setup.quorum, setup.clients);
-        let workload = Workload::new(arcs, quorum.replicas(), setup.promises());
+        let (keys, quorum, count) = (Keys::new(setup.arcs, setup.apart()), setup.quorum, setup.clients);
+        let workload = Workload::new(keys, quorum.replicas(), setup.promises());
         let clients = (0..count).map(|_| Client { random: world.random.fork(), serial: 0, asking: None });
         let clients: Vec<Client> = clients.collect();
         for client in 0..clients.len() {
@@ -74,6 +79,8 @@ impl Clients {
             written: BTreeMap::new(),
             operations: 0,
             acknowledged: 0,
+            failed: 0,
+            redirected: 0,
             ended: false,
         }
     }
@@ -131,7 +138,7 @@ impl Clients {
         };
         asking.place = place;
         let host = &mut hosts[place];
-        if host.running.is_none() {
+        if host.running.is_none() || host.is_leaving {
             let answer = Box::new(Answer::Refused);
             return world.after(500, Event::Answer { client, serial, answer });
         }
@@ -234,6 +241,7 @@ impl Clients {
                 self.finish(client, Ended::Unknown, world);
             }
             Answer::Outcome(Outcome::NotMaster(Some(master))) => {
+                self.redirected += 1;
                 asking.hint = world.places.get(&master).copied();
                 if let Some(place) = asking.hint {
                     self.masters.insert(asking.wish.range, place);
@@ -241,6 +249,7 @@ impl Clients {
                 world.after(1_000, Event::Client { client, serial });
             }
             _ => {
+                self.redirected += 1;
                 self.masters.remove(&asking.wish.range);
                 let delay_us = 1_000 + this.random.below(AGAIN_US);
                 world.after(delay_us, Event::Client { client, serial });
@@ -284,6 +293,7 @@ impl Clients {
     }
 
     fn finish(&mut self, client: usize, outcome: Ended, world: &mut World) {
+        self.failed += u64::from(!matches!(outcome, Ended::Ok(_)));
         let this = &mut self.clients[client];
         if let Some(asking) = this.asking.take()
             && let Some(op) = asking.op

@@ -37,8 +37,8 @@ pub(super) struct Workload {
 }
 
 impl Workload {
-    pub(super) fn new(arcs: u32, replicas: u8, vary: bool) -> Self {
-        Self { keys: Keys::new(arcs), next_value: 1, replicas, vary }
+    pub(super) fn new(keys: Keys, replicas: u8, vary: bool) -> Self {
+        Self { keys, next_value: 1, replicas, vary }
     }
 
     pub(super) fn keys(&self) -> &Keys {

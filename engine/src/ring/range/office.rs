@@ -30,6 +30,8 @@ pub(super) struct Office {
     pub handover: Option<Handover>,
     /// Members that a committed change has left out, and how often they are yet to be told.
     pub leaving: Vec<(Member, u32)>,
+    /// Since when this master is no longer a member itself, and answers only those who wait.
+    pub out_since_ms: Option<u64>,
 }
 
 /// What the master knows of a follower.
@@ -131,6 +133,7 @@ impl Range {
             change: None,
             handover: None,
             leaving: Vec::new(),
+            out_since_ms: None,
         }));
         self.following = super::Following::new(None);
         self.adopt_members();
@@ -180,6 +183,7 @@ impl Range {
             self.heartbeat();
         }
         self.call_off_handover();
+        self.leave_when_done();
         self.look_around();
     }
 
@@ -286,7 +290,7 @@ impl Range {
             .is_some_and(|heard_ms| heard_ms >= since_ms)
     }
 
-    /// Asks the successor to campaign once it has everything.
+    /// Asks the successor to campaign once it has everything, and nobody waits for an answer here.
     pub(super) fn drive_handover(&mut self) {
         let last = self.log.last().index;
         let Role::Master(office) = &mut self.role else {
@@ -297,7 +301,7 @@ impl Range {
         };
         let follower = office.followers.get(&handover.to);
         let ready = follower
-            .filter(|follower| follower.stored >= last)
+            .filter(|follower| follower.stored >= last && office.writes.is_empty())
             .map(|follower| follower.member);
         if let Some(member) = ready
             && !handover.asked
