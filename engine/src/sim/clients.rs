@@ -37,6 +37,8 @@ struct Asking {
     elapsed: bool,
     /// To be asked next.
     hint: Option<usize>,
+    /// What it last heard.
+    heard: Option<Answer>,
 }
 
 /// See the module.
@@ -54,6 +56,8 @@ pub(super) struct Clients {
     pub(super) acknowledged: u64,
     /// What was given up on, or has an unknown outcome.
     pub(super) failed: u64,
+    /// Those, in words.
+    pub(super) failures: Vec<String>,
     /// Answers that sent a client elsewhere, or had it ask again.
     pub(super) redirected: u64,
     ended: bool,
@@ -80,6 +84,7 @@ impl Clients {
             operations: 0,
             acknowledged: 0,
             failed: 0,
+            failures: Vec::new(),
             redirected: 0,
             ended: false,
         }
@@ -113,7 +118,7 @@ impl Clients {
             this.serial += 1;
             self.operations += 1;
             let serial = this.serial;
-            this.asking = Some(Asking { wish, op, request: None, place: 0, elapsed: false, hint: None });
+            this.asking = Some(Asking { wish, op, request: None, place: 0, elapsed: false, hint: None, heard: None });
             world.after(PATIENCE_US, Event::TimeOut { client, serial });
         }
         self.ask(client, hosts, world);
@@ -227,6 +232,7 @@ impl Clients {
             return;
         };
         asking.request = None;
+        asking.heard = Some(answer.clone());
         let is_write = asking.wish.level.is_none();
         match answer {
             Answer::Outcome(Outcome::Done { reply, at }) => {
@@ -293,8 +299,22 @@ impl Clients {
     }
 
     fn finish(&mut self, client: usize, outcome: Ended, world: &mut World) {
-        self.failed += u64::from(!matches!(outcome, Ended::Ok(_)));
         let this = &mut self.clients[client];
+        if let Some(asking) = &this.asking
+            && !matches!(outcome, Ended::Ok(_))
+        {
+            self.failed += 1;
+            let (wish, waits) = (&asking.wish, asking.request.is_some());
+            self.failures.push(format!(
+                "at {} ms: range {} at machine {}, level {:?}, at least {}: {outcome:?}, waiting {waits}, last heard {:?}",
+                world.now_ms(),
+                wish.range,
+                asking.place,
+                wish.level,
+                wish.at_least,
+                asking.heard
+            ));
+        }
         if let Some(asking) = this.asking.take()
             && let Some(op) = asking.op
         {

@@ -35,6 +35,9 @@ const PHASE_MOST_MS: u64 = 90_000;
 /// Between a node's removal and its end.
 const FAREWELL_MS: u64 = 2_000;
 
+/// Failed requests that a phase tells of.
+const FAILURES_MOST: usize = 16;
+
 /// Clients use the cluster for so long before anything is changed.
 const SETTLE_MS: u64 = 2_000;
 
@@ -61,6 +64,8 @@ pub struct Phase {
     pub failed: u64,
     /// Answers that sent a client elsewhere.
     pub redirected: u64,
+    /// The first of those that failed, in words.
+    pub failures: Vec<String>,
 }
 
 /// What is to be done with the cluster.
@@ -191,7 +196,7 @@ impl Simulation {
     pub(super) fn is_in_place(&self) -> Result<(), String> {
         let map = self.newest_map().ok_or("there is no map")?;
         for range in self.clients.workload.keys().ranges().chain([META]) {
-            let (_, master) = master_of(&self.hosts, range).ok_or_else(|| format!("range {range} has no master"))?;
+            let (_, master) = master_of(&self.hosts, range).ok_or_else(|| self.why_no_master(range))?;
             let (target, quorum) = map.wanted(range);
             let configuration = master.configuration();
             if !mover::is_in_place(configuration, &target, quorum) {
@@ -209,6 +214,29 @@ impl Simulation {
         Ok(())
     }
 
+    fn why_no_master(&self, range: RangeId) -> String {
+        let mut why = format!("range {range} has no master:");
+        for host in &self.hosts {
+            let copy = host.running.as_ref().map(|running| running.node.range(range));
+            let said = match copy {
+                None => " does not run".to_owned(),
+                Some(None) => continue,
+                Some(Some(copy)) => format!(
+                    " {:?} has {}, committed {}, {:?}, ended {}, configuration of {}: {:?}",
+                    copy.me(),
+                    copy.last(),
+                    copy.commit(),
+                    copy.state(),
+                    copy.has_ended(),
+                    copy.configured_at(),
+                    copy.configuration()
+                ),
+            };
+            why.push_str(&format!(" {}{said};", host.id));
+        }
+        why
+    }
+
     /// Looks how far the present step is, and begins the next.
     pub(super) fn grow(&mut self) {
         self.world.after(EVERY_US, Event::Steward);
@@ -220,6 +248,8 @@ impl Simulation {
         };
         self.propose_wish(&mut growth);
         match growth.current.take() {
+            // A node that dies must be the only one that its ranges miss.
+            None if growth.steps.front() == Some(&Step::Replace) && !self.steward.is_whole(&self.hosts) => {}
             None => {
                 growth.current = growth.steps.pop_front().map(|step| self.begin_step(step, &map));
                 growth.next_proposal_ms = 0;
@@ -408,6 +438,7 @@ impl Simulation {
             bytes,
             failed,
             redirected,
+            failures: self.clients.failures.iter().skip(current.counts[2] as usize).take(FAILURES_MOST).cloned().collect(),
         })
     }
 }

@@ -209,6 +209,7 @@ impl Range {
             .voters
             .members
             .iter()
+            .rev()
             .max_by_key(stored)
             .copied();
         self.tell_those_who_left();

@@ -139,6 +139,7 @@ impl Range {
         self.adopt_members();
         self.append(Content::Empty);
         self.heartbeat();
+        self.answer_own();
     }
 
     /// Sees to it that every member is followed up, and nobody else.
