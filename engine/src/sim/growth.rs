@@ -105,6 +105,14 @@ pub(super) struct Growth {
     pub(super) wish: Option<Proposal>,
 }
 
+impl Growth {
+    /// What is being done.
+    #[cfg(test)]
+    pub(super) fn step(&self) -> Option<Step> {
+        self.current.as_ref().map(|current| current.step)
+    }
+}
+
 fn address_of(node: NodeId) -> String {
     format!("{node}:6379")
 }

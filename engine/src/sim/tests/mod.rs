@@ -1,3 +1,5 @@
+mod grow;
+
 use super::*;
 use crate::ring::Quorum;
 
