@@ -67,7 +67,9 @@ impl Clients {
     pub(super) fn new(world: &mut World) -> Self {
         let setup = &world.setup;
         let (keys, quorum, count) = (Keys::new(setup.arcs, setup.apart()), setup.quorum, setup.clients);
-        let workload = Workload::new(keys, quorum.replicas(), setup.promises());
+        // A range that has fewer replicas than a request asks for refuses it, and rightly.
+        let has_all = setup.nodes >= usize::from(quorum.replicas());
+        let workload = Workload::new(keys, quorum.replicas(), setup.promises() && has_all);
         let clients = (0..count).map(|_| Client { random: world.random.fork(), serial: 0, asking: None });
         let clients: Vec<Client> = clients.collect();
         for client in 0..clients.len() {

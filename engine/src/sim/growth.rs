@@ -298,6 +298,8 @@ impl Simulation {
         {
             self.steward.dead.extend(goes);
             self.retire(place);
+            // What is yet to fail on the others' disks would be one failure too many.
+            (0..self.hosts.len()).for_each(|place| self.mend_disk(place));
         }
         Current {
             step,

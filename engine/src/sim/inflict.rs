@@ -149,7 +149,9 @@ impl Simulation {
     fn end_process(&mut self, place: usize, power: bool, fault: Fault, random: &mut Random) -> Option<Undo> {
         self.hosts[place].running.as_ref()?;
         let seed = random.next();
-        let mode = match (power, random.coin()) {
+        // A log that was torn has forgotten something: that would be one failure too many while a node is gone.
+        let may_tear = self.growth.is_none() || self.steward.dead.is_empty();
+        let mode = match (power, random.coin() && may_tear) {
             (false, false) => CrashMode::ProcessKilled,
             (false, true) => CrashMode::ProcessKilledTorn { seed },
             (true, false) => CrashMode::PowerLoss,

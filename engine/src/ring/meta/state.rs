@@ -10,7 +10,9 @@ use crate::{Error, Result};
 /// A proposal as the payload of an entry.
 pub fn encode_proposal(proposal: &Proposal) -> Bytes {
     let encoded = postcard::to_allocvec(proposal);
-    encoded.map(Bytes::from).expect("a proposal has nothing that cannot be written")
+    encoded
+        .map(Bytes::from)
+        .expect("a proposal has nothing that cannot be written")
 }
 
 /// The map in the meta range's state; `None` before the first.
@@ -81,7 +83,8 @@ mod tests {
         assert_eq!(reply, Reply::Int(2));
         let (again, _) = apply_entry(Some(state.clone()), &found).unwrap();
         assert_eq!(again, state);
-        let (after, reply) = apply_entry(Some(state.clone()), &entry(&Proposal::Remove(NodeId(9)))).unwrap();
+        let (after, reply) =
+            apply_entry(Some(state.clone()), &entry(&Proposal::Remove(NodeId(9)))).unwrap();
         assert!(after == state && matches!(reply, Reply::Error(_)));
     }
 

@@ -84,9 +84,9 @@ impl Forwards {
     }
 
     pub(super) fn expire(&mut self, now: Now, out: &mut Vec<NodeEffect>) {
-        let late = self
-            .sent
-            .extract_if(.., |_, sent| sent.since_ms + PATIENCE_MS <= now.monotonic_ms);
+        let late = self.sent.extract_if(.., |_, sent| {
+            sent.since_ms + PATIENCE_MS <= now.monotonic_ms
+        });
         for (_, Sent { request, .. }) in late {
             let outcome = Outcome::Unknown;
             out.push(NodeEffect::Reply { request, outcome });
@@ -225,7 +225,13 @@ impl Node {
             payload,
             at_least,
         } = asked;
-        if !self.forwards.heard.entry(from).or_default().is_first(request) {
+        if !self
+            .forwards
+            .heard
+            .entry(from)
+            .or_default()
+            .is_first(request)
+        {
             return;
         }
         if !self.ranges.contains_key(&range) {

@@ -1,12 +1,12 @@
 //! Copies that nobody looks after any more: their range has moved on while they were away, and those whom they
 //! know may be gone too. The map says who holds the range now; they know whether the copy is still a member.
 
+use super::packet::Said;
 use super::{Node, NodeEffect};
 use crate::ring::effect::{Input, Now};
 use crate::ring::ids::{NodeId, RangeId};
 use crate::ring::membership::Member;
 use crate::ring::message::{Body, Message};
-use super::packet::Said;
 
 /// A map that does not list a copy is believed after so long.
 const BELIEVED_AFTER_MS: u64 = 10_000;
@@ -66,6 +66,9 @@ impl Node {
     /// The nodes that hold a range by the map, other than this one.
     pub(super) fn holders_elsewhere(&self, range: RangeId) -> Vec<NodeId> {
         let holders = self.map().map_or(Vec::new(), |map| map.wanted(range).0);
-        holders.into_iter().filter(|&node| node != self.id).collect()
+        holders
+            .into_iter()
+            .filter(|&node| node != self.id)
+            .collect()
     }
 }

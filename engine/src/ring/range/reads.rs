@@ -186,7 +186,9 @@ impl Range {
             return;
         };
         let asked = self.reads.asked.iter();
-        let again: Vec<(u64, u8)> = asked.map(|(&token, asked)| (token, asked.at_least)).collect();
+        let again: Vec<(u64, u8)> = asked
+            .map(|(&token, asked)| (token, asked.at_least))
+            .collect();
         for (token, at_least) in again {
             self.send(master, Body::AskIndex { token, at_least });
         }
