@@ -146,7 +146,12 @@ impl Simulation {
         let joins = NODES_BEFORE.saturating_sub(self.hosts.len());
         let mut steps = VecDeque::from([Step::Settle]);
         steps.extend(std::iter::repeat_n(Step::Join, joins + 1));
-        steps.extend([Step::Drain, Step::Replace]);
+        steps.push_back(Step::Drain);
+        // Where all replicas elect, a range does not survive the loss of its master's disk.
+        let quorum = self.world.setup.quorum;
+        if quorum.elect() < quorum.replicas() {
+            steps.push_back(Step::Replace);
+        }
         self.growth = Some(Growth {
             steps,
             current: None,
