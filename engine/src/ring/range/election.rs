@@ -317,19 +317,15 @@ impl Range {
         }
     }
 
-    /// An index at which this incarnation is known to be no member, for good, if there is one.
+    /// The committed configuration that leaves this incarnation out, if there is one.
     fn left_out(&self, member: Member) -> Option<Index> {
         if self.breaks(Mutation::IgnoreIncarnation) {
             return None;
         }
         let at = self.log.configured_at();
         let known = self.log.configuration().member(member.node);
-        let secured = self.secured();
-        // The entry that added it is known here, or was cut off: its index is taken. That says nothing as long
-        // as no configuration has come with the log.
-        let is_past = member.incarnation < at || (at > 0 && member.incarnation <= secured);
-        let is_out = known != Some(member) && is_past && at <= secured;
-        is_out.then_some(at.max(member.incarnation + 1))
+        let is_out = known != Some(member) && member.incarnation < at && at <= self.secured();
+        is_out.then_some(at)
     }
 
     fn take_removed(&mut self, at: Index) {
