@@ -6,7 +6,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use trilith::Sync;
 use trilith::ring::Quorum;
 use trilith::ring::range::Mutation;
-use trilith::sim::{Fault, FaultKind, Progress, Report, Scenario, Setup, Simulation, mutation_named, shrink};
+use trilith::sim::{
+    Fault, FaultKind, Progress, Report, Scenario, Setup, Simulation, mutation_named, shrink,
+};
 
 /// Simulate a cluster with everything that can go wrong, and judge what its clients see.
 #[derive(Clone, Debug, clap::Args)]
@@ -102,7 +104,10 @@ fn parse_sync(word: &str) -> Result<Sync, String> {
 
 fn parse_mutation(name: &str) -> Result<Mutation, String> {
     mutation_named(name).ok_or_else(|| {
-        let names: Vec<String> = Mutation::ALL.into_iter().map(trilith::sim::mutation_name).collect();
+        let names: Vec<String> = Mutation::ALL
+            .into_iter()
+            .map(trilith::sim::mutation_name)
+            .collect();
         format!("there are {}", names.join(", "))
     })
 }
@@ -117,7 +122,11 @@ impl SimArgs {
         let schedule = match self.schedule.as_deref() {
             None => None,
             Some("none") => Some(Vec::new()),
-            Some(list) => Some(list.split(',').map(str::parse).collect::<Result<Vec<Fault>, _>>()?),
+            Some(list) => Some(
+                list.split(',')
+                    .map(str::parse)
+                    .collect::<Result<Vec<Fault>, _>>()?,
+            ),
         };
         Ok(Setup {
             scenario: self.scenario,
@@ -193,7 +202,8 @@ fn run_one(setup: &Setup) -> Report {
     }
     bar.set_message(format!("seed {}", setup.seed));
     let start = Instant::now();
-    let mut report = Simulation::new(setup.clone()).run(|progress: &Progress| bar.set_position(progress.now_ms));
+    let mut report =
+        Simulation::new(setup.clone()).run(|progress: &Progress| bar.set_position(progress.now_ms));
     report.core_seconds = start.elapsed().as_secs_f64();
     bar.finish_and_clear();
     report
@@ -221,7 +231,11 @@ fn print(setup: &Setup, report: &Report) {
         report.healed_ms,
         report.trace_hash
     );
-    let faults: Vec<String> = report.faults.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    let faults: Vec<String> = report
+        .faults
+        .iter()
+        .map(|(kind, count)| format!("{count} {kind}"))
+        .collect();
     if !faults.is_empty() {
         println!("  faults: {}", faults.join(", "));
     }

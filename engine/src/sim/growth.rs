@@ -10,8 +10,8 @@ use super::host::Host;
 use super::simulation::Simulation;
 use super::steward::{Target, master_of};
 use super::world::Event;
-use crate::ring::meta::{Map, Proposal, encode_proposal, mover};
 use crate::ring::membership::Configuration;
+use crate::ring::meta::{Map, Proposal, encode_proposal, mover};
 use crate::ring::node::NodeInput;
 use crate::ring::placement::{Table, moves};
 use crate::ring::{META, NodeId, Quorum, RangeId};
@@ -125,7 +125,13 @@ impl Simulation {
     /// Founds a cluster that the meta range describes.
     pub(super) fn found_to_grow(&mut self) {
         let map = self.first_map();
-        let ranges: Vec<RangeId> = self.clients.workload.keys().ranges().chain([META]).collect();
+        let ranges: Vec<RangeId> = self
+            .clients
+            .workload
+            .keys()
+            .ranges()
+            .chain([META])
+            .collect();
         for range in ranges {
             let (target, quorum) = map.wanted(range);
             let n = usize::from(quorum.replicas());
@@ -186,7 +192,9 @@ impl Simulation {
     /// The newest map that a node has learned.
     pub(super) fn newest_map(&self) -> Option<&Map> {
         let running = self.hosts.iter().filter_map(|host| host.running.as_ref());
-        running.filter_map(|running| running.node.map()).max_by_key(|map| map.version)
+        running
+            .filter_map(|running| running.node.map())
+            .max_by_key(|map| map.version)
     }
 
     /// In the end every range is to be where the map wants it.
@@ -197,11 +205,19 @@ impl Simulation {
         let Some(map) = self.newest_map().cloned() else {
             return;
         };
-        let ranges: Vec<RangeId> = self.clients.workload.keys().ranges().chain([META]).collect();
+        let ranges: Vec<RangeId> = self
+            .clients
+            .workload
+            .keys()
+            .ranges()
+            .chain([META])
+            .collect();
         for range in ranges {
             let (mut voters, quorum) = map.wanted(range);
             voters.truncate(usize::from(quorum.replicas()));
-            self.steward.targets.insert(range, Target { voters, quorum });
+            self.steward
+                .targets
+                .insert(range, Target { voters, quorum });
         }
     }
 
@@ -209,11 +225,14 @@ impl Simulation {
     pub(super) fn is_in_place(&self) -> Result<(), String> {
         let map = self.newest_map().ok_or("there is no map")?;
         for range in self.clients.workload.keys().ranges().chain([META]) {
-            let (_, master) = master_of(&self.hosts, range).ok_or_else(|| self.why_no_master(range))?;
+            let (_, master) =
+                master_of(&self.hosts, range).ok_or_else(|| self.why_no_master(range))?;
             let (target, quorum) = map.wanted(range);
             let configuration = master.configuration();
             if !mover::is_in_place(configuration, &target, quorum) {
-                return Err(format!("range {range} has {configuration:?} and not {target:?}"));
+                return Err(format!(
+                    "range {range} has {configuration:?} and not {target:?}"
+                ));
             }
             let is_orphan = |host: &&Host| {
                 let running = host.running.as_ref();
@@ -230,7 +249,10 @@ impl Simulation {
     fn why_no_master(&self, range: RangeId) -> String {
         let mut why = format!("range {range} has no master:");
         for host in &self.hosts {
-            let copy = host.running.as_ref().map(|running| running.node.range(range));
+            let copy = host
+                .running
+                .as_ref()
+                .map(|running| running.node.range(range));
             let said = match copy {
                 None => " does not run".to_owned(),
                 Some(None) => continue,
@@ -262,9 +284,13 @@ impl Simulation {
         self.propose_wish(&mut growth);
         match growth.current.take() {
             // A node that dies must be the only one that its ranges miss.
-            None if growth.steps.front() == Some(&Step::Replace) && !self.steward.is_whole(&self.hosts) => {}
+            None if growth.steps.front() == Some(&Step::Replace)
+                && !self.steward.is_whole(&self.hosts) => {}
             None => {
-                growth.current = growth.steps.pop_front().map(|step| self.begin_step(step, &map));
+                growth.current = growth
+                    .steps
+                    .pop_front()
+                    .map(|step| self.begin_step(step, &map));
                 growth.next_proposal_ms = 0;
             }
             Some(mut current) => {
@@ -286,7 +312,12 @@ impl Simulation {
 
     fn counts(&self) -> [u64; 4] {
         let (world, clients) = (&self.world, &self.clients);
-        [world.begun, world.moved_bytes, clients.failed, clients.redirected]
+        [
+            world.begun,
+            world.moved_bytes,
+            clients.failed,
+            clients.redirected,
+        ]
     }
 
     fn begin_step(&mut self, step: Step, map: &Map) -> Current {
@@ -357,7 +388,11 @@ impl Simulation {
         if let Some(place) = current.joins {
             let id = self.hosts[place].id;
             let join = Proposal::join(id, address_of(id), zone_of(id));
-            let knows = |host: &Host| host.running.as_ref().is_some_and(|running| running.node.map().is_some());
+            let knows = |host: &Host| {
+                host.running
+                    .as_ref()
+                    .is_some_and(|running| running.node.map().is_some())
+            };
             if !map.members.contains_key(&id) && knows(&self.hosts[place]) {
                 self.propose_at(place, &join);
             }
@@ -397,14 +432,23 @@ impl Simulation {
         let host = &mut self.hosts[place];
         let request = host.own_request();
         let payload = encode_proposal(proposal);
-        let write = NodeInput::Write { request, range: META, payload, at_least: 0 };
+        let write = NodeInput::Write {
+            request,
+            range: META,
+            payload,
+            at_least: 0,
+        };
         host.hear(write, &self.world);
     }
 
     fn is_done(&mut self, current: &mut Current, map: &Map) -> bool {
         let now_ms = self.world.now_ms();
-        let has_joined = current.joins.is_none_or(|place| map.members.contains_key(&self.hosts[place].id));
-        let has_gone = current.goes.is_none_or(|node| !map.members.contains_key(&node));
+        let has_joined = current
+            .joins
+            .is_none_or(|place| map.members.contains_key(&self.hosts[place].id));
+        let has_gone = current
+            .goes
+            .is_none_or(|node| !map.members.contains_key(&node));
         if !has_joined || !has_gone || self.is_in_place().is_err() {
             return false;
         }
@@ -416,7 +460,8 @@ impl Simulation {
                 true
             }
             Step::Drain => {
-                let Some(&place) = current.goes.and_then(|node| self.world.places.get(&node)) else {
+                let Some(&place) = current.goes.and_then(|node| self.world.places.get(&node))
+                else {
                     return true;
                 };
                 self.hosts[place].is_leaving = true;
@@ -440,8 +485,11 @@ impl Simulation {
         };
         let copies = current.table.rows().map(<[NodeId]>::len).sum::<usize>();
         let moved = moves(&current.table, &map.table).added.len();
-        let [begun, bytes, failed, redirected] = std::array::from_fn(|at| self.counts()[at] - current.counts[at]);
-        let ended_ms = current.goes_at_ms.map_or(self.world.now_ms(), |at_ms| at_ms - FAREWELL_MS);
+        let [begun, bytes, failed, redirected] =
+            std::array::from_fn(|at| self.counts()[at] - current.counts[at]);
+        let ended_ms = current
+            .goes_at_ms
+            .map_or(self.world.now_ms(), |at_ms| at_ms - FAREWELL_MS);
         Some(Phase {
             name,
             copies: copies as u64,
@@ -453,7 +501,14 @@ impl Simulation {
             bytes,
             failed,
             redirected,
-            failures: self.clients.failures.iter().skip(current.counts[2] as usize).take(FAILURES_MOST).cloned().collect(),
+            failures: self
+                .clients
+                .failures
+                .iter()
+                .skip(current.counts[2] as usize)
+                .take(FAILURES_MOST)
+                .cloned()
+                .collect(),
         })
     }
 }
@@ -464,7 +519,11 @@ fn naive_share(arcs: u16, copies: usize, before: usize, after: usize) -> f64 {
         let hash = usize::from(arc) * 7919;
         (0..copies.min(nodes)).map(move |copy| (hash + copy) % nodes)
     };
-    let moved = |arc: u16| holders(arc, after).filter(|node| !holders(arc, before).any(|old| old == *node)).count();
+    let moved = |arc: u16| {
+        holders(arc, after)
+            .filter(|node| !holders(arc, before).any(|old| old == *node))
+            .count()
+    };
     let total = usize::from(arcs) * copies;
     (0..arcs).map(moved).sum::<usize>() as f64 / total.max(1) as f64
 }

@@ -14,10 +14,10 @@ use crate::command::{Command, Reply};
 use crate::db::Options as StoreOptions;
 use crate::ring::effect::{Input, Now};
 use crate::ring::membership::{Configuration, Member};
+use crate::ring::meta::{Map, decode_map};
 use crate::ring::node::{Node, NodeEffect, NodeInput};
 use crate::ring::range::{Options, Recovered};
 use crate::ring::store::{RangeStore, Ticket};
-use crate::ring::meta::{Map, decode_map};
 use crate::ring::{Index, META, NodeId, RangeId, RequestId};
 use crate::storage::faulty::CrashMode;
 use crate::{ErrorKind, FaultyStorage, MaybeSend, Result, Runtime, Work};
@@ -160,7 +160,11 @@ impl Host {
         self.process = world.runtime.process();
         self.process.skew_wall(self.skew_ms);
         self.inbox = Arc::default();
-        let opening = RangeStore::open(self.disk.clone(), self.process.clone(), Self::store_options(world));
+        let opening = RangeStore::open(
+            self.disk.clone(),
+            self.process.clone(),
+            Self::store_options(world),
+        );
         self.run(async move { Done::Opened(opening.await) });
     }
 
@@ -175,7 +179,9 @@ impl Host {
         self.inbox = Arc::default();
         self.disk = self.disk.restart(mode);
         self.paused = None;
-        world.digest.add_all([world.now_us, self.place as u64, 0xdead]);
+        world
+            .digest
+            .add_all([world.now_us, self.place as u64, 0xdead]);
     }
 
     /// Carries work out: at once, if it does not have to wait.
@@ -245,7 +251,11 @@ impl Host {
         let Some(running) = &self.running else {
             return;
         };
-        for range in running.node.ranges().filter(|range| range.is_master() && range.id() != META) {
+        for range in running
+            .node
+            .ranges()
+            .filter(|range| range.is_master() && range.id() != META)
+        {
             let (store, id, now_ms) = (running.store.clone(), range.id(), range.applied_time_ms());
             self.run(async move { Done::Expired(id, store.expired(id, now_ms).await) });
         }
@@ -276,7 +286,10 @@ impl Host {
         let Some(running) = &self.running else {
             return;
         };
-        let log_ms = running.node.range(range).map_or(0, |range| range.applied_time_ms());
+        let log_ms = running
+            .node
+            .range(range)
+            .map_or(0, |range| range.applied_time_ms());
         let (store, wall_ms) = (running.store.clone(), self.process.wall_ms());
         self.run(async move {
             let read = async {
@@ -287,7 +300,10 @@ impl Host {
                     (Reply::Int(now), Reply::Int(then)) => (*now >= 0) != (*then >= 0),
                     (now, then) => now != then,
                 };
-                Ok(Answer::Read { reply: Some(reply), elapse })
+                Ok(Answer::Read {
+                    reply: Some(reply),
+                    elapse,
+                })
             };
             Done::Read(request, read.await)
         });
@@ -314,9 +330,15 @@ impl Host {
                 }
             }
             Done::Settled(_, Err(error)) => self.fail("settling", error, world),
-            Done::Range(range, incarnation, input) => self.take_exclusive(range, incarnation, input, world),
-            Done::Snapshot(range, incarnation, id, pinned) => self.take_snapshot(range, incarnation, id, pinned, world),
-            Done::Applied(range, incarnation, applied) => self.take_applied(range, incarnation, applied, world),
+            Done::Range(range, incarnation, input) => {
+                self.take_exclusive(range, incarnation, input, world)
+            }
+            Done::Snapshot(range, incarnation, id, pinned) => {
+                self.take_snapshot(range, incarnation, id, pinned, world)
+            }
+            Done::Applied(range, incarnation, applied) => {
+                self.take_applied(range, incarnation, applied, world)
+            }
             Done::Read(request, answer) => {
                 if let Err(error) = &answer {
                     self.trouble("reading", error.clone(), world);
@@ -325,7 +347,12 @@ impl Host {
             }
             Done::Expired(range, Ok(Some(payload))) => {
                 let request = self.own_request();
-                let write = NodeInput::Write { request, range, payload, at_least: 0 };
+                let write = NodeInput::Write {
+                    request,
+                    range,
+                    payload,
+                    at_least: 0,
+                };
                 self.step(write, world);
             }
             Done::Expired(..) => {}
@@ -354,17 +381,26 @@ impl Host {
             node.restore(recovered);
         }
         for (range, configuration) in &self.founding {
-            let me = Member { node: self.id, incarnation: 0 };
+            let me = Member {
+                node: self.id,
+                incarnation: 0,
+            };
             node.found(*range, configuration.clone());
             let mut lane = Lane::new(0, 0);
             lane.push(Job::Begin(me, configuration.clone()));
             lanes.insert(*range, lane);
         }
         node.meet(self.contacts.clone());
-        if let Some(map) = self.founding_map.clone().filter(|_| node.range(META).is_some()) {
+        if let Some(map) = self
+            .founding_map
+            .clone()
+            .filter(|_| node.range(META).is_some())
+        {
             node.found_cluster(map);
         }
-        world.digest.add_all([world.now_us, self.place as u64, lanes.len() as u64]);
+        world
+            .digest
+            .add_all([world.now_us, self.place as u64, lanes.len() as u64]);
         self.running = Some(Running {
             node,
             store,
@@ -412,15 +448,26 @@ impl Host {
         let Some(running) = &self.running else {
             return;
         };
-        if running.node.range(range).is_some_and(|range| range.me().incarnation == incarnation) {
+        if running
+            .node
+            .range(range)
+            .is_some_and(|range| range.me().incarnation == incarnation)
+        {
             self.step(NodeInput::Range(range, input), world);
         }
     }
 
     pub(super) fn trouble(&mut self, doing: &'static str, error: crate::Error, world: &mut World) {
-        world.digest.add_all([world.now_us, self.place as u64, error.kind() as u64]);
+        world
+            .digest
+            .add_all([world.now_us, self.place as u64, error.kind() as u64]);
         if error.kind() != ErrorKind::Closed {
-            world.troubles.push(Trouble { place: self.place, life: self.life, doing, error });
+            world.troubles.push(Trouble {
+                place: self.place,
+                life: self.life,
+                doing,
+                error,
+            });
         }
     }
 
@@ -438,7 +485,13 @@ impl Host {
         }
         self.trouble(doing, error, world);
         let delay_us = 50_000 + world.random.below(500_000);
-        world.after(delay_us, Event::Restart { place: self.place, life: self.life });
+        world.after(
+            delay_us,
+            Event::Restart {
+                place: self.place,
+                life: self.life,
+            },
+        );
     }
 
     /// Hands out what the steps have gathered, and carries it out; false if there was nothing.
@@ -480,12 +533,21 @@ impl Host {
             }
             NodeEffect::Begin { range, me } => {
                 world.begun += u64::from(range != META);
-                let lane = running.lanes.entry(range).or_insert_with(|| Lane::new(me.incarnation, 0));
+                let lane = running
+                    .lanes
+                    .entry(range)
+                    .or_insert_with(|| Lane::new(me.incarnation, 0));
                 lane.push(Job::Begin(me, Configuration::unknown()));
                 touched.push(range);
             }
             NodeEffect::Range(range, crate::ring::effect::Effect::Trace(event)) => {
-                world.invariants.saw(world.now_us / 1000, self.id, range, &event, running.node.range(range));
+                world.invariants.saw(
+                    world.now_us / 1000,
+                    self.id,
+                    range,
+                    &event,
+                    running.node.range(range),
+                );
             }
             NodeEffect::Range(range, effect) => {
                 if let Some(lane) = running.lanes.get_mut(&range) {

@@ -1,18 +1,18 @@
 //! Carrying faults out, within what the promises cover: where a fault would take more copies than a promise
 //! survives, it is passed over.
 
-use super::simulation::Simulation;
 use super::faults::{Fault, FaultKind};
 use super::network::Weather;
+use super::simulation::Simulation;
 use super::steward::master_of;
 use super::world::Event;
+use crate::ErrorKind::{Failed, Full, ReadOnly, Unknown};
 use crate::db::Sync;
 use crate::random::Random;
 use crate::ring::effect::Input;
 use crate::ring::node::NodeInput;
 use crate::ring::{NodeId, Quorum, RangeId};
 use crate::storage::faulty::{CrashMode, Fault as DiskFault, OpKind, Plan, When};
-use crate::ErrorKind::{Failed, Full, ReadOnly, Unknown};
 use crate::{FaultyStorage, Result};
 
 /// What has to be undone when a fault is over.
@@ -48,11 +48,23 @@ impl Simulation {
         let place = random.index(machines);
         let some = random.next();
         let everybody = u64::MAX;
-        let front = |weather, from, to, this: &mut Self| Some(Undo::Front(this.world.network.begin(weather, from, to)));
+        let front = |weather, from, to, this: &mut Self| {
+            Some(Undo::Front(this.world.network.begin(weather, from, to)))
+        };
         match fault.kind {
             FaultKind::Loss => front(Weather::Loss(20 + random.below(200)), some, everybody, self),
-            FaultKind::Delay => front(Weather::Delay(2_000 + random.below(100_000)), some, random.next(), self),
-            FaultKind::Duplicate => front(Weather::Duplicate(50 + random.below(400)), some, everybody, self),
+            FaultKind::Delay => front(
+                Weather::Delay(2_000 + random.below(100_000)),
+                some,
+                random.next(),
+                self,
+            ),
+            FaultKind::Duplicate => front(
+                Weather::Duplicate(50 + random.below(400)),
+                some,
+                everybody,
+                self,
+            ),
             FaultKind::Reorder => front(Weather::Reorder, some, everybody, self),
             FaultKind::Clog => front(Weather::Clog, some, random.next(), self),
             FaultKind::OneWay => front(Weather::Cut, 1 << place, !(1 << place), self),
@@ -74,7 +86,8 @@ impl Simulation {
             FaultKind::Crash => self.end_process(place, false, fault, random),
             FaultKind::Power => {
                 let may = self.is_safe_to_forget();
-                may.then(|| self.end_process(place, true, fault, random)).flatten()
+                may.then(|| self.end_process(place, true, fault, random))
+                    .flatten()
             }
             FaultKind::BitRot => self.rot(place, random),
             FaultKind::Eio | FaultKind::Enospc => self.fail_disk(place, fault.kind, random),
@@ -107,7 +120,8 @@ impl Simulation {
         match self.undo.remove(&index) {
             Some(Undo::Front(front)) => {
                 self.world.clear(front);
-                let is_partition = (self.world.faults.get(index)).is_some_and(|fault| fault.kind == FaultKind::Partition);
+                let is_partition = (self.world.faults.get(index))
+                    .is_some_and(|fault| fault.kind == FaultKind::Partition);
                 if is_partition {
                     self.world.clear(front + 1);
                 }
@@ -146,7 +160,13 @@ impl Simulation {
         self.world.after(for_ms * 1000, Event::Boot { place, life });
     }
 
-    fn end_process(&mut self, place: usize, power: bool, fault: Fault, random: &mut Random) -> Option<Undo> {
+    fn end_process(
+        &mut self,
+        place: usize,
+        power: bool,
+        fault: Fault,
+        random: &mut Random,
+    ) -> Option<Undo> {
         self.hosts[place].running.as_ref()?;
         let seed = random.next();
         // A log that was torn has forgotten something: that would be one failure too many while a node is gone.
@@ -213,9 +233,12 @@ impl Simulation {
         let settles = match random.below(3) {
             0 => When::kind(OpKind::SettleSynced),
             1 => When::kind(OpKind::SettleWritten).or_kind(OpKind::SettleSynced),
-            _ => When::kind(OpKind::Read).or_kind(OpKind::Commit).or_kind(OpKind::Create),
+            _ => When::kind(OpKind::Read)
+                .or_kind(OpKind::Commit)
+                .or_kind(OpKind::Create),
         };
-        host.disk.set_plan(Plan::new().once(settles.after(random.below(20)), DiskFault::Fail));
+        host.disk
+            .set_plan(Plan::new().once(settles.after(random.below(20)), DiskFault::Fail));
         Some(Undo::Disk(place))
     }
 
@@ -228,7 +251,9 @@ impl Simulation {
             .collect();
         let voter = random.index(target.voters.len());
         match random.below(5) {
-            0..=1 if !others.is_empty() => target.voters[voter] = others[random.index(others.len())],
+            0..=1 if !others.is_empty() => {
+                target.voters[voter] = others[random.index(others.len())]
+            }
             2 => target.voters.swap(0, voter),
             3 => target.quorum = other_quorum(target.quorum).unwrap_or(target.quorum),
             _ => {
@@ -263,7 +288,10 @@ impl Simulation {
                     }
                 }
                 _ => {
-                    let what = format!("{} {} on a sound disk: {}", host.id, trouble.doing, trouble.error);
+                    let what = format!(
+                        "{} {} on a sound disk: {}",
+                        host.id, trouble.doing, trouble.error
+                    );
                     self.world.invariants.violate(what);
                     if host.running.is_none() {
                         self.swap_disk(place, 200);

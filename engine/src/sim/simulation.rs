@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::clients::Clients;
+use super::growth::Growth;
 use super::host::Host;
 use super::inflict::Undo;
 use super::report::Report;
-use super::growth::Growth;
 use super::setup::{Scenario, Setup};
 use super::steward::{Steward, Target};
 use super::world::{Event, World};
@@ -93,7 +93,9 @@ impl Simulation {
             for place in copies {
                 self.hosts[place].founding.push((range, founding.clone()));
             }
-            self.steward.targets.insert(range, Target { voters, quorum });
+            self.steward
+                .targets
+                .insert(range, Target { voters, quorum });
         }
     }
 
@@ -102,7 +104,8 @@ impl Simulation {
             self.boot(place);
         }
         for fault in 0..self.world.faults.len() {
-            self.world.at(self.world.faults[fault].at_ms * 1000, Event::Strike(fault));
+            self.world
+                .at(self.world.faults[fault].at_ms * 1000, Event::Strike(fault));
         }
         self.world.at(1_000_000, Event::Steward);
     }
@@ -177,7 +180,11 @@ impl Simulation {
             }
             Event::Client { client, serial } => self.clients.act(client, serial, hosts, world),
             Event::TimeOut { client, serial } => self.clients.time_out(client, serial, world),
-            Event::Answer { client, serial, answer } => self.clients.take(client, serial, *answer, world),
+            Event::Answer {
+                client,
+                serial,
+                answer,
+            } => self.clients.take(client, serial, *answer, world),
             Event::Strike(fault) => self.strike(fault),
             Event::Relent(fault) => self.relent(fault),
             Event::Steward if self.growth.is_some() => self.grow(),
@@ -264,7 +271,11 @@ impl Simulation {
     }
 
     fn is_at_peace(&self) -> Result<(), String> {
-        if let Some(host) = self.hosts.iter().find(|host| host.running.is_none() && !host.is_retired) {
+        if let Some(host) = self
+            .hosts
+            .iter()
+            .find(|host| host.running.is_none() && !host.is_retired)
+        {
             return Err(format!("{} is not running", host.id));
         }
         let mut ranges = self.steward.targets.keys();

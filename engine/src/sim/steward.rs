@@ -33,11 +33,16 @@ pub(super) struct Steward {
 
 /// The copy that holds office in the latest term, and its machine.
 pub(super) fn master_of(hosts: &[Host], range: RangeId) -> Option<(usize, &Range)> {
-    let copies = hosts.iter().filter(|host| host.paused.is_none()).filter_map(|host| {
-        let running = host.running.as_ref()?;
-        Some((host.place, running.node.range(range)?))
-    });
-    copies.filter(|(_, copy)| copy.is_master()).max_by_key(|(_, copy)| copy.term())
+    let copies = hosts
+        .iter()
+        .filter(|host| host.paused.is_none())
+        .filter_map(|host| {
+            let running = host.running.as_ref()?;
+            Some((host.place, running.node.range(range)?))
+        });
+    copies
+        .filter(|(_, copy)| copy.is_master())
+        .max_by_key(|(_, copy)| copy.term())
 }
 
 impl Steward {
@@ -62,7 +67,9 @@ impl Steward {
 
     /// Whether nothing that a promise rests on is away at present.
     pub(super) fn is_whole(&self, hosts: &[Host]) -> bool {
-        self.dead.is_empty() && self.rotten.is_none() && hosts.iter().filter(|host| !host.is_retired).all(is_sound)
+        self.dead.is_empty()
+            && self.rotten.is_none()
+            && hosts.iter().filter(|host| !host.is_retired).all(is_sound)
     }
 
     /// Whether a range is as it is to be, everywhere.
@@ -74,19 +81,29 @@ impl Steward {
             return Err(format!("range {range} has no master"));
         };
         if step(master, target).is_some() || master.configuration().is_joint() {
-            return Err(format!("range {range} has {:?} and not {target:?}", master.configuration()));
+            return Err(format!(
+                "range {range} has {:?} and not {target:?}",
+                master.configuration()
+            ));
         }
         if master.commit() < master.last().index || master.commit() < master.configured_at() {
             return Err(format!("range {range} has not committed everything"));
         }
         for host in hosts {
-            let copy = host.running.as_ref().and_then(|running| running.node.range(range));
+            let copy = host
+                .running
+                .as_ref()
+                .and_then(|running| running.node.range(range));
             let member = master.configuration().member(host.id);
             match (copy, member) {
                 (None, None) => {}
                 (Some(copy), Some(member)) if copy.me() == member => {
                     let state = copy.state();
-                    if copy.applied() != master.applied() || state.void || state.amnesiac || copy.has_ended() {
+                    if copy.applied() != master.applied()
+                        || state.void
+                        || state.amnesiac
+                        || copy.has_ended()
+                    {
                         return Err(format!(
                             "range {range}: {} has applied {} and is {state:?}, the master {} {}",
                             host.id,
@@ -98,7 +115,10 @@ impl Steward {
                 }
                 (copy, member) => {
                     let me = copy.map(Range::me);
-                    return Err(format!("range {range}: {} holds {me:?} and should hold {member:?}", host.id));
+                    return Err(format!(
+                        "range {range}: {} holds {me:?} and should hold {member:?}",
+                        host.id
+                    ));
                 }
             }
         }
@@ -121,14 +141,37 @@ fn step(master: &Range, target: &Target) -> Option<Change> {
         return None;
     }
     let is_member = |node: &NodeId| configuration.member(*node).is_some();
-    let missing: Vec<NodeId> = target.voters.iter().copied().filter(|node| !is_member(node)).collect();
+    let missing: Vec<NodeId> = target
+        .voters
+        .iter()
+        .copied()
+        .filter(|node| !is_member(node))
+        .collect();
     if !missing.is_empty() {
-        return Some(Change::Learners { add: missing, remove: Vec::new() });
+        return Some(Change::Learners {
+            add: missing,
+            remove: Vec::new(),
+        });
     }
-    let voters: Vec<NodeId> = configuration.voters.members.iter().map(|member| member.node).collect();
+    let voters: Vec<NodeId> = configuration
+        .voters
+        .members
+        .iter()
+        .map(|member| member.node)
+        .collect();
     if voters != target.voters || configuration.voters.quorum != target.quorum {
-        return Some(Change::Voters { nodes: target.voters.clone(), quorum: target.quorum });
+        return Some(Change::Voters {
+            nodes: target.voters.clone(),
+            quorum: target.quorum,
+        });
     }
-    let idle: Vec<NodeId> = configuration.learners.iter().map(|member| member.node).collect();
-    (!idle.is_empty()).then_some(Change::Learners { add: Vec::new(), remove: idle })
+    let idle: Vec<NodeId> = configuration
+        .learners
+        .iter()
+        .map(|member| member.node)
+        .collect();
+    (!idle.is_empty()).then_some(Change::Learners {
+        add: Vec::new(),
+        remove: idle,
+    })
 }

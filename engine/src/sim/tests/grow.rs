@@ -66,7 +66,11 @@ fn a_node_that_is_drained_leaves_unnoticed() {
 
 #[test]
 fn a_cluster_of_one_grows_to_five() {
-    let report = run(Setup { nodes: 1, arcs: 16, ..growing(3, &[]) });
+    let report = run(Setup {
+        nodes: 1,
+        arcs: 16,
+        ..growing(3, &[])
+    });
     assert!(report.is_clean(), "{report:#?}");
     assert_eq!(report.linearizable, Some(true));
     assert_eq!(report.phases.len(), 6);
@@ -75,7 +79,11 @@ fn a_cluster_of_one_grows_to_five() {
 #[test]
 fn growing_goes_on_through_crashes_and_loss() {
     for seed in 1..4 {
-        let setup = Setup { arcs: 16, millis: 10_000, ..growing(seed, &[FaultKind::Crash, FaultKind::Loss]) };
+        let setup = Setup {
+            arcs: 16,
+            millis: 10_000,
+            ..growing(seed, &[FaultKind::Crash, FaultKind::Loss])
+        };
         let report = run(setup);
         assert!(report.is_clean(), "{report:#?}");
         assert_eq!(report.linearizable, Some(true));
@@ -85,7 +93,10 @@ fn growing_goes_on_through_crashes_and_loss() {
 
 #[test]
 fn a_move_survives_the_end_of_metas_master() {
-    let mut simulation = Simulation::new(Setup { arcs: 16, ..growing(5, &[]) });
+    let mut simulation = Simulation::new(Setup {
+        arcs: 16,
+        ..growing(5, &[])
+    });
     run_to_step(&mut simulation, Step::Join);
     let now_ms = simulation.progress().now_ms;
     simulation.run_to(now_ms + 300);
@@ -98,10 +109,20 @@ fn a_move_survives_the_end_of_metas_master() {
 
 #[test]
 fn nothing_moves_while_moving_is_paused() {
-    let mut simulation = Simulation::new(Setup { arcs: 16, ..growing(6, &[]) });
+    let mut simulation = Simulation::new(Setup {
+        arcs: 16,
+        ..growing(6, &[])
+    });
     run_to_step(&mut simulation, Step::Join);
-    propose(&mut simulation, Proposal::Moving(Moving { paused: true, ..Moving::default() }));
-    let pauses = |simulation: &Simulation| simulation.newest_map().is_some_and(|map| map.moving.paused);
+    propose(
+        &mut simulation,
+        Proposal::Moving(Moving {
+            paused: true,
+            ..Moving::default()
+        }),
+    );
+    let pauses =
+        |simulation: &Simulation| simulation.newest_map().is_some_and(|map| map.moving.paused);
     while !pauses(&simulation) {
         let next_ms = simulation.progress().now_ms + 50;
         simulation.run_to(next_ms);
@@ -111,7 +132,10 @@ fn nothing_moves_while_moving_is_paused() {
     simulation.run_to(paused_ms + 2_000);
     let before = (simulation.world.begun, simulation.world.moved_bytes);
     simulation.run_to(paused_ms + 5_000);
-    assert_eq!((simulation.world.begun, simulation.world.moved_bytes), before);
+    assert_eq!(
+        (simulation.world.begun, simulation.world.moved_bytes),
+        before
+    );
     assert!(simulation.is_in_place().is_err());
     propose(&mut simulation, Proposal::Moving(Moving::default()));
     let report = run_to_end(simulation);
@@ -121,8 +145,14 @@ fn nothing_moves_while_moving_is_paused() {
 
 #[test]
 fn snapshots_leave_no_faster_than_the_map_allows() {
-    let slow = Moving { bytes_per_second: 50, ..Moving::default() };
-    let mut simulation = Simulation::new(Setup { arcs: 16, ..growing(7, &[]) });
+    let slow = Moving {
+        bytes_per_second: 50,
+        ..Moving::default()
+    };
+    let mut simulation = Simulation::new(Setup {
+        arcs: 16,
+        ..growing(7, &[])
+    });
     simulation.run_to(1_500);
     propose(&mut simulation, Proposal::Moving(slow));
     run_to_step(&mut simulation, Step::Join);
@@ -133,7 +163,10 @@ fn snapshots_leave_no_faster_than_the_map_allows() {
     let sent = simulation.world.moved_bytes;
     simulation.run_to(since_ms + 12_000);
     let later = simulation.world.moved_bytes - sent;
-    assert!(later <= 5 * 6 * 50 + PARTS_MOST, "{later} bytes in six seconds");
+    assert!(
+        later <= 5 * 6 * 50 + PARTS_MOST,
+        "{later} bytes in six seconds"
+    );
     propose(&mut simulation, Proposal::Moving(Moving::default()));
     let report = run_to_end(simulation);
     assert!(report.is_clean(), "{report:#?}");
