@@ -6,11 +6,18 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use trilith::Sync;
 use trilith::ring::Quorum;
 use trilith::ring::range::Mutation;
-use trilith::sim::{Fault, FaultKind, Progress, Report, Setup, Simulation, mutation_named, shrink};
+use trilith::sim::{
+    Fault, FaultKind, Progress, Report, Scenario, Setup, Simulation, mutation_named, shrink,
+};
 
 /// Simulate a cluster with everything that can go wrong, and judge what its clients see.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SimArgs {
+    /// What it is about: `storm`, faults in a cluster that stays, or `grow`, nodes that join, are drained and are
+    /// replaced. `grow` begins with `--nodes`, of which 4 or 1 make sense.
+    #[arg(long, default_value = "storm", value_parser = parse_scenario)]
+    pub scenario: Scenario,
+
     /// Decides everything.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -78,6 +85,14 @@ pub struct SimArgs {
     pub json: bool,
 }
 
+fn parse_scenario(word: &str) -> Result<Scenario, String> {
+    match word {
+        "storm" => Ok(Scenario::Storm),
+        "grow" => Ok(Scenario::Grow),
+        _ => Err("it is storm or grow".into()),
+    }
+}
+
 fn parse_sync(word: &str) -> Result<Sync, String> {
     match word {
         "always" => Ok(Sync::Always),
@@ -114,6 +129,7 @@ impl SimArgs {
             ),
         };
         Ok(Setup {
+            scenario: self.scenario,
             seed,
             millis: (self.seconds * 1000.0) as u64,
             nodes: self.nodes,
@@ -222,6 +238,20 @@ fn print(setup: &Setup, report: &Report) {
         .collect();
     if !faults.is_empty() {
         println!("  faults: {}", faults.join(", "));
+    }
+    for phase in &report.phases {
+        println!(
+            "  {}: {} of {} copies moved ({:.1} %, by hash modulo nodes {:.1} %), {} bytes in {:.1} s; {} requests failed, {} redirected",
+            phase.name,
+            phase.moved,
+            phase.copies,
+            100.0 * phase.share,
+            100.0 * phase.naive_share,
+            phase.bytes,
+            phase.seconds,
+            phase.failed,
+            phase.redirected
+        );
     }
     for violation in &report.violations {
         println!("  {}", violation.replace('\n', "\n    "));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::checkers::{History, OpId, Outcome as Ended};
 use super::host::Host;
+use super::keys::Keys;
 use super::workload::{Wish, Workload};
 use super::world::{Answer, Event, World};
 use crate::command::{Reply, command_payload};
@@ -36,6 +37,8 @@ struct Asking {
     elapsed: bool,
     /// To be asked next.
     hint: Option<usize>,
+    /// What it last heard.
+    heard: Option<Answer>,
 }
 
 /// See the module.
@@ -51,14 +54,26 @@ pub(super) struct Clients {
     pub(super) written: BTreeMap<OpId, (RangeId, LogId)>,
     pub(super) operations: u64,
     pub(super) acknowledged: u64,
+    /// What was given up on, or has an unknown outcome.
+    pub(super) failed: u64,
+    /// Those, in words.
+    pub(super) failures: Vec<String>,
+    /// Answers that sent a client elsewhere, or had it ask again.
+    pub(super) redirected: u64,
     ended: bool,
 }
 
 impl Clients {
     pub(super) fn new(world: &mut World) -> Self {
         let setup = &world.setup;
-        let (arcs, quorum, count) = (setup.arcs, setup.quorum, setup.clients);
-        let workload = Workload::new(arcs, quorum.replicas(), setup.promises());
+        let (keys, quorum, count) = (
+            Keys::new(setup.arcs, setup.apart()),
+            setup.quorum,
+            setup.clients,
+        );
+        // A range that has fewer replicas than a request asks for refuses it, and rightly.
+        let has_all = setup.nodes >= usize::from(quorum.replicas());
+        let workload = Workload::new(keys, quorum.replicas(), setup.promises() && has_all);
         let clients = (0..count).map(|_| Client {
             random: world.random.fork(),
             serial: 0,
@@ -78,6 +93,9 @@ impl Clients {
             written: BTreeMap::new(),
             operations: 0,
             acknowledged: 0,
+            failed: 0,
+            failures: Vec::new(),
+            redirected: 0,
             ended: false,
         }
     }
@@ -124,6 +142,7 @@ impl Clients {
                 place: 0,
                 elapsed: false,
                 hint: None,
+                heard: None,
             });
             world.after(PATIENCE_US, Event::TimeOut { client, serial });
         }
@@ -149,7 +168,7 @@ impl Clients {
         };
         asking.place = place;
         let host = &mut hosts[place];
-        if host.running.is_none() {
+        if host.running.is_none() || host.is_leaving {
             let answer = Box::new(Answer::Refused);
             return world.after(
                 500,
@@ -280,6 +299,7 @@ impl Clients {
             return;
         };
         asking.request = None;
+        asking.heard = Some(answer.clone());
         let is_write = asking.wish.level.is_none();
         match answer {
             Answer::Outcome(Outcome::Done { reply, at }) => {
@@ -296,6 +316,7 @@ impl Clients {
                 self.finish(client, Ended::Unknown, world);
             }
             Answer::Outcome(Outcome::NotMaster(Some(master))) => {
+                self.redirected += 1;
                 asking.hint = world.places.get(&master).copied();
                 if let Some(place) = asking.hint {
                     self.masters.insert(asking.wish.range, place);
@@ -303,6 +324,7 @@ impl Clients {
                 world.after(1_000, Event::Client { client, serial });
             }
             _ => {
+                self.redirected += 1;
                 self.masters.remove(&asking.wish.range);
                 let delay_us = 1_000 + this.random.below(AGAIN_US);
                 world.after(delay_us, Event::Client { client, serial });
@@ -351,6 +373,21 @@ impl Clients {
 
     fn finish(&mut self, client: usize, outcome: Ended, world: &mut World) {
         let this = &mut self.clients[client];
+        if let Some(asking) = &this.asking
+            && !matches!(outcome, Ended::Ok(_))
+        {
+            self.failed += 1;
+            let (wish, waits) = (&asking.wish, asking.request.is_some());
+            self.failures.push(format!(
+                "at {} ms: range {} at machine {}, level {:?}, at least {}: {outcome:?}, waiting {waits}, last heard {:?}",
+                world.now_ms(),
+                wish.range,
+                asking.place,
+                wish.level,
+                wish.at_least,
+                asking.heard
+            ));
+        }
         if let Some(asking) = this.asking.take()
             && let Some(op) = asking.op
         {

@@ -107,6 +107,11 @@ impl FaultKind {
     }
 
     /// How often it comes, compared with others: what hurts more comes less often.
+    /// Whether it takes a node away for good, or changes who holds a range.
+    pub(super) fn changes_members(self) -> bool {
+        matches!(self, Self::DiskSwap | Self::BitRot | Self::Members)
+    }
+
     fn weight(self) -> u64 {
         match self {
             Self::Power | Self::Crash | Self::Members => 4,

@@ -14,10 +14,11 @@ use crate::command::{Command, Reply};
 use crate::db::Options as StoreOptions;
 use crate::ring::effect::{Input, Now};
 use crate::ring::membership::{Configuration, Member};
+use crate::ring::meta::{Map, decode_map};
 use crate::ring::node::{Node, NodeEffect, NodeInput};
 use crate::ring::range::{Options, Recovered};
 use crate::ring::store::{RangeStore, Ticket};
-use crate::ring::{Index, NodeId, RangeId, RequestId};
+use crate::ring::{Index, META, NodeId, RangeId, RequestId};
 use crate::storage::faulty::CrashMode;
 use crate::{ErrorKind, FaultyStorage, MaybeSend, Result, Runtime, Work};
 
@@ -38,6 +39,8 @@ pub(super) enum Done {
     Read(RequestId, Result<Answer>),
     /// Keys whose time has come.
     Expired(RangeId, Result<Option<bytes::Bytes>>),
+    /// The state of the meta range.
+    Meta(Result<Option<bytes::Bytes>>),
 }
 
 /// Entries, and what became of them.
@@ -95,6 +98,14 @@ pub(super) struct Host {
     /// What it holds from the beginning.
     pub(super) founding: Vec<(RangeId, Configuration)>,
     next_own: RequestId,
+    /// The map that it founds the cluster with.
+    pub(super) founding_map: Option<Map>,
+    /// Nodes that it is told of to join their cluster.
+    pub(super) contacts: Vec<NodeId>,
+    /// It takes no new connections.
+    pub(super) is_leaving: bool,
+    /// The machine is gone for good.
+    pub(super) is_retired: bool,
 }
 
 impl Host {
@@ -116,6 +127,10 @@ impl Host {
             slowness: 1,
             founding: Vec::new(),
             next_own: OWN,
+            founding_map: None,
+            contacts: Vec::new(),
+            is_leaving: false,
+            is_retired: false,
         }
     }
 
@@ -239,7 +254,11 @@ impl Host {
         let Some(running) = &self.running else {
             return;
         };
-        for range in running.node.ranges().filter(|range| range.is_master()) {
+        for range in running
+            .node
+            .ranges()
+            .filter(|range| range.is_master() && range.id() != META)
+        {
             let (store, id, now_ms) = (running.store.clone(), range.id(), range.applied_time_ms());
             self.run(async move { Done::Expired(id, store.expired(id, now_ms).await) });
         }
@@ -340,6 +359,7 @@ impl Host {
                 self.step(write, world);
             }
             Done::Expired(..) => {}
+            Done::Meta(state) => self.take_map(state, world),
         }
     }
 
@@ -373,6 +393,14 @@ impl Host {
             lane.push(Job::Begin(me, configuration.clone()));
             lanes.insert(*range, lane);
         }
+        node.meet(self.contacts.clone());
+        if let Some(map) = self
+            .founding_map
+            .clone()
+            .filter(|_| node.range(META).is_some())
+        {
+            node.found_cluster(map);
+        }
         world
             .digest
             .add_all([world.now_us, self.place as u64, lanes.len() as u64]);
@@ -392,6 +420,29 @@ impl Host {
         let ranges: Vec<RangeId> = self.founding.iter().map(|&(range, _)| range).collect();
         for range in ranges {
             self.advance_lane(range, world);
+        }
+        self.look_at_map();
+    }
+
+    /// Reads the map, if the meta range is here.
+    pub(super) fn look_at_map(&self) {
+        if let Some(running) = &self.running
+            && running.node.range(META).is_some()
+        {
+            let store = running.store.clone();
+            self.run(async move { Done::Meta(store.meta().await) });
+        }
+    }
+
+    fn take_map(&mut self, state: Result<Option<bytes::Bytes>>, world: &mut World) {
+        let map = state.and_then(|state| decode_map(state.as_deref().unwrap_or_default()));
+        match (map, &mut self.running) {
+            (Ok(Some(map)), Some(running)) => {
+                running.node.learn(map);
+                running.dirty = true;
+            }
+            (Err(error), _) => self.fail("reading the map", error, world),
+            _ => {}
         }
     }
 
@@ -484,6 +535,7 @@ impl Host {
                 world.answers.push((request, Answer::Outcome(outcome)));
             }
             NodeEffect::Begin { range, me } => {
+                world.begun += u64::from(range != META);
                 let lane = running
                     .lanes
                     .entry(range)

@@ -315,7 +315,7 @@ impl Simulation {
             if self.steward.rotten == Some(place) {
                 // An operator who has been told of the scrubber's find.
                 self.swap_disk(place, 50);
-            } else if host.running.is_none() {
+            } else if host.running.is_none() && !host.is_retired {
                 let life = host.life;
                 self.world.after(1_000, Event::Boot { place, life });
             }

@@ -109,6 +109,7 @@ impl Simulation {
             snapshots: invariants.snapshots,
             violations: invariants.violations().to_vec(),
             faults: self.inflicted.clone(),
+            phases: self.growth.map_or(Vec::new(), |growth| growth.phases),
             trace_hash: format!("{:016x}", self.world.digest.value()),
         }
     }

@@ -53,15 +53,15 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// As many ranges, spread over all arcs, with a slot each.
-    pub(super) fn new(arcs: u32) -> Self {
+    /// As many ranges, so far apart, with a slot each.
+    pub(super) fn new(arcs: u32, apart: u32) -> Self {
         let arcs = arcs.clamp(1, u32::from(ARCS));
         let mut keys = Self {
             slots: Vec::new(),
             all: Vec::new(),
         };
         for arc in 0..arcs {
-            let range = arc * u32::from(ARCS) / arcs;
+            let range = arc * apart;
             let tags = (0u32..).map(|number| format!("{number:x}"));
             let in_range = |tag: &String| u32::from(arc_of(slot_of(tag.as_bytes()))) == range;
             // Every arc has tags: there are 256 times more of them than it takes on average.
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn every_key_lies_in_its_range() {
-        let mut keys = Keys::new(8);
+        let mut keys = Keys::new(8, 32);
         for slot in 0..8 {
             for place in 0..KINDS.len() {
                 let named = keys.take(slot, place);

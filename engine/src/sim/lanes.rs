@@ -12,8 +12,9 @@ use super::world::{Event, World};
 use crate::ring::effect::{Effect, Input, Record};
 use crate::ring::entry::Entry;
 use crate::ring::membership::{Configuration, Member};
+use crate::ring::meta::apply_entry;
 use crate::ring::store::RangeSnapshot;
-use crate::ring::{Index, RangeId};
+use crate::ring::{Index, META, RangeId};
 use crate::{Durability, FaultyStorage, Result};
 
 pub(super) type Pinned = Arc<RangeSnapshot<FaultyStorage, TestRuntime>>;
@@ -257,7 +258,10 @@ impl Host {
         };
         let entries = std::mem::take(&mut lane.delayed);
         self.run(async move {
-            let replies = store.apply(range, &entries).await;
+            let replies = match range {
+                META => store.apply_meta(&entries, apply_entry).await,
+                _ => store.apply(range, &entries).await,
+            };
             Done::Applied(range, incarnation, Applied { entries, replies })
         });
     }
@@ -289,6 +293,9 @@ impl Host {
                         replies,
                     };
                     self.tell(range, incarnation, input, world);
+                }
+                if range == META {
+                    self.look_at_map();
                 }
                 self.advance_lane(range, world);
                 self.hand_to_disk(world);
@@ -339,6 +346,9 @@ impl Host {
             Ok(input) => input,
             Err(error) => return self.fail("replacing a range", error, world),
         };
+        if let Some(Input::SnapshotRead { bytes, .. }) = &input {
+            world.moved_bytes += bytes.len() as u64;
+        }
         let replaced = matches!(input, Some(Input::SnapshotInstalled { .. }));
         if let Some(input) = input {
             self.tell(range, incarnation, input, world);
@@ -351,6 +361,9 @@ impl Host {
                     lane.chain = world.invariants.chain_at(range, at);
                 }
             }
+        }
+        if range == META && replaced {
+            self.look_at_map();
         }
         self.advance_lane(range, world);
         self.hand_to_disk(world);

@@ -18,6 +18,7 @@ pub mod checkers;
 mod clients;
 mod digest;
 mod faults;
+mod growth;
 mod host;
 mod inflict;
 mod invariants;
@@ -37,8 +38,9 @@ mod workload;
 mod world;
 
 pub use faults::{Fault, FaultKind};
+pub use growth::Phase;
 pub use report::Report;
 pub use runtime::TestRuntime;
-pub use setup::{Setup, mutation_name, mutation_named};
+pub use setup::{Scenario, Setup, mutation_name, mutation_named};
 pub use shrink::shrink;
 pub use simulation::{Progress, Simulation};

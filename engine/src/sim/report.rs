@@ -39,6 +39,9 @@ pub struct Report {
     pub violations: Vec<String>,
     /// What has gone wrong on purpose, and how often.
     pub faults: BTreeMap<&'static str, u64>,
+    /// What joining, draining and replacing nodes took, in the scenario that is about it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<super::growth::Phase>,
     /// Equal for equal runs.
     pub trace_hash: String,
 }

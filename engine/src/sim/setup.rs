@@ -5,9 +5,21 @@ use crate::db::Sync;
 use crate::ring::Quorum;
 use crate::ring::range::Mutation;
 
+/// What a run is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scenario {
+    /// A cluster that stays as it is but for faults.
+    #[default]
+    Storm,
+    /// Nodes join, are drained and are replaced, as the meta range has it.
+    Grow,
+}
+
 /// A run, before it has begun.
 #[derive(Clone, Debug)]
 pub struct Setup {
+    /// What it is about.
+    pub scenario: Scenario,
     /// Decides everything that is drawn.
     pub seed: u64,
     /// Simulated milliseconds with clients and faults; healing comes on top.
@@ -35,6 +47,7 @@ pub struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         Self {
+            scenario: Scenario::Storm,
             seed: 1,
             millis: 20_000,
             nodes: 5,
@@ -77,12 +90,23 @@ impl Setup {
     /// range whose writes are acknowledged by one replica loses them with that replica's disk.
     pub fn covers(&self, kind: FaultKind) -> bool {
         let alone = self.quorum.acknowledge() < 2;
+        if self.scenario == Scenario::Grow && kind.changes_members() {
+            return false;
+        }
         match kind {
             FaultKind::DiskSwap | FaultKind::BitRot => !alone,
             FaultKind::Power | FaultKind::Eio | FaultKind::Enospc => {
                 !alone || self.sync == Sync::Always
             }
             _ => true,
+        }
+    }
+
+    /// How far apart the ranges are that are used.
+    pub(super) fn apart(&self) -> u32 {
+        match self.scenario {
+            Scenario::Storm => (u32::from(crate::slot::ARCS) / self.arcs.max(1)).max(1),
+            Scenario::Grow => 1,
         }
     }
 
@@ -105,6 +129,9 @@ impl Setup {
             self.clients,
             self.think_ms,
         );
+        if self.scenario == Scenario::Grow {
+            line.push_str(" --scenario grow");
+        }
         if let Some(mutation) = self.mutation {
             line.push_str(&format!(" --mutation {}", mutation_name(mutation)));
         }

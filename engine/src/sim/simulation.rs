@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::clients::Clients;
+use super::growth::Growth;
 use super::host::Host;
 use super::inflict::Undo;
 use super::report::Report;
-use super::setup::Setup;
+use super::setup::{Scenario, Setup};
 use super::steward::{Steward, Target};
 use super::world::{Event, World};
 use crate::ring::membership::{Configuration, Member};
@@ -42,12 +43,18 @@ pub struct Simulation {
     pub(super) undo: BTreeMap<usize, Undo>,
     pub(super) inflicted: BTreeMap<&'static str, u64>,
     last_drift_ms: u64,
+    /// How the cluster grows and shrinks, if it does.
+    pub(super) growth: Option<Growth>,
 }
 
 impl Simulation {
     /// A cluster about to start.
     pub fn new(mut setup: Setup) -> Self {
-        setup.nodes = setup.nodes.clamp(usize::from(setup.quorum.replicas()), 32);
+        let least = match setup.scenario {
+            Scenario::Storm => usize::from(setup.quorum.replicas()),
+            Scenario::Grow => 1,
+        };
+        setup.nodes = setup.nodes.clamp(least, 32);
         let mut world = World::new(setup);
         let mut hosts = Vec::new();
         for place in 0..world.setup.nodes {
@@ -67,8 +74,13 @@ impl Simulation {
             undo: BTreeMap::new(),
             inflicted: BTreeMap::new(),
             last_drift_ms: 0,
+            growth: None,
         };
-        simulation.found();
+        match simulation.world.setup.scenario {
+            Scenario::Storm => simulation.found(),
+            Scenario::Grow => simulation.found_to_grow(),
+        }
+        simulation.begin();
         simulation
     }
 
@@ -85,7 +97,10 @@ impl Simulation {
                 .targets
                 .insert(range, Target { voters, quorum });
         }
-        for place in 0..nodes {
+    }
+
+    fn begin(&mut self) {
+        for place in 0..self.hosts.len() {
             self.boot(place);
         }
         for fault in 0..self.world.faults.len() {
@@ -95,7 +110,7 @@ impl Simulation {
         self.world.at(1_000_000, Event::Steward);
     }
 
-    fn boot(&mut self, place: usize) {
+    pub(super) fn boot(&mut self, place: usize) {
         let host = &mut self.hosts[place];
         host.boot(&mut self.world);
         let life = host.life;
@@ -172,6 +187,7 @@ impl Simulation {
             } => self.clients.take(client, serial, *answer, world),
             Event::Strike(fault) => self.strike(fault),
             Event::Relent(fault) => self.relent(fault),
+            Event::Steward if self.growth.is_some() => self.grow(),
             Event::Steward => self.steward.look_around(hosts, world),
         }
     }
@@ -209,8 +225,9 @@ impl Simulation {
     /// Runs to the end: clients and faults for as long as was asked for, then healing, then the verdict.
     pub fn run(mut self, mut progress: impl FnMut(&Progress)) -> Report {
         let millis = self.world.setup.millis;
-        while self.world.now_ms() < millis {
-            let next_ms = (self.world.now_ms() + 100).min(millis);
+        while self.world.now_ms() < millis || self.is_growing() {
+            let end_ms = if self.is_growing() { u64::MAX } else { millis };
+            let next_ms = (self.world.now_ms() + 100).min(end_ms);
             self.run_to(next_ms);
             self.world.invariants.set_now(next_ms);
             progress(&self.progress());
@@ -218,7 +235,13 @@ impl Simulation {
                 break;
             }
         }
+        self.conclude()
+    }
+
+    /// Lets everything heal, and judges.
+    pub(super) fn conclude(mut self) -> Report {
         self.clients.end();
+        self.aim_at_map();
         self.heal();
         let healed_ms = self.await_peace();
         self.judge(healed_ms)
@@ -248,7 +271,11 @@ impl Simulation {
     }
 
     fn is_at_peace(&self) -> Result<(), String> {
-        if let Some(host) = self.hosts.iter().find(|host| host.running.is_none()) {
+        if let Some(host) = self
+            .hosts
+            .iter()
+            .find(|host| host.running.is_none() && !host.is_retired)
+        {
             return Err(format!("{} is not running", host.id));
         }
         let mut ranges = self.steward.targets.keys();

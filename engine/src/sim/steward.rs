@@ -67,7 +67,9 @@ impl Steward {
 
     /// Whether nothing that a promise rests on is away at present.
     pub(super) fn is_whole(&self, hosts: &[Host]) -> bool {
-        self.dead.is_empty() && self.rotten.is_none() && hosts.iter().all(is_sound)
+        self.dead.is_empty()
+            && self.rotten.is_none()
+            && hosts.iter().filter(|host| !host.is_retired).all(is_sound)
     }
 
     /// Whether a range is as it is to be, everywhere.

@@ -37,9 +37,9 @@ pub(super) struct Workload {
 }
 
 impl Workload {
-    pub(super) fn new(arcs: u32, replicas: u8, vary: bool) -> Self {
+    pub(super) fn new(keys: Keys, replicas: u8, vary: bool) -> Self {
         Self {
-            keys: Keys::new(arcs),
+            keys,
             next_value: 1,
             replicas,
             vary,

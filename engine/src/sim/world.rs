@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use super::TestRuntime;
 use super::digest::Digest;
 use super::faults::Fault;
+use super::growth;
 use super::invariants::Invariants;
 use super::network::Network;
 use super::setup::Setup;
@@ -123,6 +124,9 @@ pub(super) struct World {
     pub(super) places: BTreeMap<NodeId, usize>,
     pub(super) answers: Vec<(RequestId, Answer)>,
     pub(super) troubles: Vec<Trouble>,
+    /// Copies that were begun on nodes that joined their ranges, and bytes of snapshots that were read for them.
+    pub(super) begun: u64,
+    pub(super) moved_bytes: u64,
     /// The schedule of this run.
     pub(super) faults: Vec<Fault>,
 }
@@ -137,13 +141,15 @@ impl World {
             now_us: 0,
             queue: BinaryHeap::new(),
             serial: 0,
-            network: Network::new(setup.nodes, random.fork()),
+            network: Network::new(setup.nodes + growth::SPARE_MACHINES, random.fork()),
             random: random.fork(),
             digest: Digest::default(),
             invariants: Invariants::new(setup.promises()),
             places: BTreeMap::new(),
             answers: Vec::new(),
             troubles: Vec::new(),
+            begun: 0,
+            moved_bytes: 0,
             faults,
             setup,
         }
@@ -244,6 +250,9 @@ fn note_packet(digest: &mut Digest, now_us: u64, packet: &Packet) {
             Said::Asked(asked) => digest.add_all([1, asked.request, u64::from(asked.range)]),
             Said::Answered { request, .. } => digest.add_all([2, *request]),
             Said::Map(_) | Said::Greeting => digest.add(3),
+            Said::Knock(range, member) => {
+                digest.add_all([4, u64::from(*range), member.incarnation])
+            }
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The cluster's map: members, zones, placement and settings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ring::ids::{NodeId, RangeId};
+use crate::ring::ids::{META, NodeId, RangeId};
 use crate::ring::placement::{Member, State, Table, place};
 use crate::ring::quorum::Quorum;
 
@@ -39,6 +39,8 @@ pub struct Map {
     pub quorum: Quorum,
     /// How copies are moved.
     pub moving: Moving,
+    /// Nodes that were removed. None of them comes back under its old id.
+    pub removed: BTreeSet<NodeId>,
 }
 
 /// What the map says of a node.
@@ -78,7 +80,9 @@ impl Default for Moving {
 /// A change of the map, as an entry of meta's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Proposal {
-    /// A node wants to hold its share, or says anew where it is.
+    /// The first map of a cluster. It counts if there is none yet.
+    Found(Box<Map>),
+    /// A node wants to hold its share, or says anew where it is. One that is being drained stays so.
     Join {
         /// The node.
         node: NodeId,
@@ -117,6 +121,9 @@ pub enum Refused {
     /// Somebody has to hold the data.
     #[error("it is the last node that holds anything")]
     LastNode,
+    /// A store that was removed has missed what happened since.
+    #[error("it was removed, and can only come back as a new node")]
+    Removed,
 }
 
 impl Map {
@@ -134,6 +141,7 @@ impl Map {
             table: Table::new_single(node),
             quorum,
             moving: Moving::default(),
+            removed: BTreeSet::new(),
         }
     }
 
@@ -145,9 +153,14 @@ impl Map {
     pub fn apply(&mut self, proposal: &Proposal) -> Result<(), Refused> {
         let before = self.clone();
         match proposal {
+            Proposal::Found(_) => {}
+            Proposal::Join { node, .. } if self.removed.contains(node) => {
+                return Err(Refused::Removed);
+            }
             Proposal::Join { node, info } => {
                 let mut info = info.clone();
-                info.state = State::Active;
+                let present = self.members.get(node);
+                info.state = present.map_or(State::Active, |member| member.state);
                 self.members.insert(*node, info);
             }
             Proposal::Drain(node) => {
@@ -158,6 +171,7 @@ impl Map {
             Proposal::Remove(node) => {
                 self.check_another_holds(*node)?;
                 self.members.remove(node).ok_or(Refused::NoSuchNode)?;
+                self.removed.insert(*node);
             }
             Proposal::Quorum(quorum) => self.quorum = *quorum,
             Proposal::Moving(moving) => self.moving = *moving,
@@ -190,10 +204,25 @@ impl Map {
         self.members.iter().map(candidate).collect()
     }
 
+    /// Whether a node is giving up what it holds.
+    pub fn is_draining(&self, node: NodeId) -> bool {
+        let member = self.members.get(&node);
+        member.is_some_and(|member| member.state == State::Draining)
+    }
+
     /// The nodes that should hold a range, the preferred master first.
     pub fn holders(&self, range: RangeId) -> &[NodeId] {
         let mut rows = self.table.rows();
         rows.nth(range as usize).unwrap_or_default()
+    }
+
+    /// Who should hold a range, the meta range too, and by which quorums.
+    pub fn wanted(&self, range: RangeId) -> (Vec<NodeId>, Quorum) {
+        if range == META {
+            (self.meta_holders(), self.meta_quorum())
+        } else {
+            (self.holders(range).to_vec(), self.quorum)
+        }
     }
 
     /// The nodes that should hold the meta range: one, three or five, by seniority of their ids.
@@ -266,6 +295,18 @@ mod tests {
                 .all(|row| !row.contains(&NodeId(3)) && row.len() == 3)
         );
         assert!(map.members.contains_key(&NodeId(3)));
+    }
+
+    #[test]
+    fn a_late_wish_to_join_undoes_nothing() {
+        let mut map = map(4);
+        map.apply(&Proposal::Drain(NodeId(3))).unwrap();
+        let late = Proposal::join(NodeId(3), "3:6379".into(), "a".into());
+        map.apply(&late).unwrap();
+        assert_eq!(map.members[&NodeId(3)].state, State::Draining);
+        map.apply(&Proposal::Remove(NodeId(3))).unwrap();
+        assert_eq!(map.apply(&late), Err(Refused::Removed));
+        assert!(!map.members.contains_key(&NodeId(3)));
     }
 
     #[test]

@@ -6,5 +6,7 @@
 
 mod map;
 pub mod mover;
+mod state;
 
 pub use map::{Address, Map, MemberInfo, Moving, Proposal, Refused};
+pub use state::{apply_entry, decode_map, encode_proposal};

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::packet::{Forwarded, Said};
 use super::{Node, NodeEffect};
-use crate::ring::effect::{Input, Now, Outcome, ReadLevel};
+use crate::ring::effect::{Input, Now, Outcome, ReadLevel, Refusal};
 use crate::ring::ids::{NodeId, RangeId, RequestId};
 
 /// How long a forwarded request may take before its outcome is called unknown.
@@ -22,8 +22,8 @@ const FOREIGN: RequestId = 1 << 63;
 /// Requests on their way, in both directions.
 #[derive(Debug, Default)]
 pub(super) struct Forwards {
-    /// Clients' requests that were sent on, by the number they travel under, and when.
-    sent: BTreeMap<RequestId, (RequestId, u64)>,
+    /// Clients' requests that were sent on, by the number they travel under.
+    sent: BTreeMap<RequestId, Sent>,
     /// The number that the next one travels under.
     next_sent: RequestId,
     /// By node, the numbers of what it has lately sent here.
@@ -32,6 +32,21 @@ pub(super) struct Forwards {
     foreign: BTreeMap<RequestId, (NodeId, RequestId)>,
     next: RequestId,
 }
+
+/// A client's request on its way.
+#[derive(Debug)]
+struct Sent {
+    request: RequestId,
+    range: RangeId,
+    payload: Bytes,
+    at_least: u8,
+    since_ms: u64,
+    /// Who was asked.
+    asked: Vec<NodeId>,
+}
+
+/// Nodes that are asked, one after the other, at most.
+const ASKED_MOST: usize = 6;
 
 /// Numbers that are remembered of each node.
 const HEARD_MOST: usize = 4096;
@@ -68,22 +83,11 @@ impl Forwards {
         }
     }
 
-    pub(super) fn answered(
-        &mut self,
-        number: RequestId,
-        outcome: Outcome,
-        out: &mut Vec<NodeEffect>,
-    ) {
-        if let Some((request, _)) = self.sent.remove(&number) {
-            out.push(NodeEffect::Reply { request, outcome });
-        }
-    }
-
     pub(super) fn expire(&mut self, now: Now, out: &mut Vec<NodeEffect>) {
-        let late = self.sent.extract_if(.., |_, (_, since_ms)| {
-            *since_ms + PATIENCE_MS <= now.monotonic_ms
+        let late = self.sent.extract_if(.., |_, sent| {
+            sent.since_ms + PATIENCE_MS <= now.monotonic_ms
         });
-        for (_, (request, _)) in late {
+        for (_, Sent { request, .. }) in late {
             let outcome = Outcome::Unknown;
             out.push(NodeEffect::Reply { request, outcome });
         }
@@ -100,35 +104,95 @@ impl Node {
         at_least: u8,
         out: &mut Vec<NodeEffect>,
     ) {
-        let replica = self.ranges.get(&range);
-        let master = replica.and_then(|replica| replica.master());
-        match master {
-            Some(master) if master != self.id => {
-                let number = self.forwards.next_sent;
-                self.forwards.next_sent += 1;
-                let since = (request, now.monotonic_ms);
-                self.forwards.sent.insert(number, since);
-                let forwarded = Forwarded {
-                    request: number,
+        if self.master_of(range) == Some(self.id) {
+            let input = Input::Propose {
+                request,
+                payload,
+                at_least,
+            };
+            return self.step_range(now, range, input, out);
+        }
+        let sent = Sent {
+            request,
+            range,
+            payload,
+            at_least,
+            since_ms: now.monotonic_ms,
+            asked: Vec::new(),
+        };
+        self.send_on(sent, self.master_of(range), out);
+    }
+
+    /// Asks the master, if it is known, or else whoever holds the range by the map, each of them once.
+    fn send_on(&mut self, mut sent: Sent, master: Option<NodeId>, out: &mut Vec<NodeEffect>) {
+        let is_new = |node: &NodeId| *node != self.id && !sent.asked.contains(node);
+        let holders = self.holders_elsewhere(sent.range);
+        let next = master
+            .into_iter()
+            .chain(holders)
+            .find(is_new)
+            .filter(|_| sent.asked.len() < ASKED_MOST);
+        let Some(next) = next else {
+            let (request, outcome) = (sent.request, Outcome::NotMaster(None));
+            return out.push(NodeEffect::Reply { request, outcome });
+        };
+        let number = self.forwards.next_sent;
+        self.forwards.next_sent += 1;
+        let forwarded = Forwarded {
+            request: number,
+            range: sent.range,
+            payload: sent.payload.clone(),
+            at_least: sent.at_least,
+        };
+        self.packets.add(next, Said::Asked(forwarded));
+        sent.asked.push(next);
+        self.forwards.sent.insert(number, sent);
+    }
+
+    /// What became of a request that was sent on. It goes to another node only if it was surely not appended.
+    pub(super) fn take_answer(
+        &mut self,
+        now: Now,
+        number: RequestId,
+        outcome: Outcome,
+        out: &mut Vec<NodeEffect>,
+    ) {
+        let Some(sent) = self.forwards.sent.remove(&number) else {
+            return;
+        };
+        match outcome {
+            Outcome::NotMaster(Some(master)) if master == self.id => {
+                // It has come home, perhaps.
+                let Sent {
+                    request,
                     range,
                     payload,
                     at_least,
-                };
-                self.packets.add(master, Said::Asked(forwarded));
-            }
-            Some(_) => {
+                    ..
+                } = sent;
                 let input = Input::Propose {
                     request,
                     payload,
                     at_least,
                 };
-                self.step_range(now, range, input, out);
+                if self.ranges.contains_key(&range) {
+                    return self.step_range(now, range, input, out);
+                }
+                let outcome = Outcome::NotMaster(None);
+                out.push(NodeEffect::Reply { request, outcome });
             }
-            None => out.push(NodeEffect::Reply {
-                request,
-                outcome: Outcome::NotMaster(None),
+            Outcome::NotMaster(master) => self.send_on(sent, master, out),
+            Outcome::Refused(Refusal::Void) => self.send_on(sent, None, out),
+            outcome => out.push(NodeEffect::Reply {
+                request: sent.request,
+                outcome,
             }),
         }
+    }
+
+    /// Who might know about a range that is not here.
+    fn hint(&self, range: RangeId) -> Option<NodeId> {
+        self.holders_elsewhere(range).first().copied()
     }
 
     pub(super) fn read(
@@ -144,7 +208,7 @@ impl Node {
         }
         out.push(NodeEffect::Reply {
             request,
-            outcome: Outcome::NotMaster(None),
+            outcome: Outcome::NotMaster(self.hint(range)),
         });
     }
 
@@ -171,7 +235,7 @@ impl Node {
             return;
         }
         if !self.ranges.contains_key(&range) {
-            let outcome = Outcome::NotMaster(None);
+            let outcome = Outcome::NotMaster(self.hint(range));
             return self.packets.add(from, Said::Answered { request, outcome });
         }
         let here = FOREIGN | self.forwards.next;

@@ -5,8 +5,10 @@
 //! does no I/O: a driver carries effects out.
 
 mod forward;
+mod orphans;
 mod packet;
 mod steer;
+mod throttle;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +24,7 @@ use crate::random::Random;
 use forward::Forwards;
 use packet::Packets;
 use steer::{OWN, Steering};
+use throttle::Throttle;
 
 pub use packet::{Forwarded, Packet, Said};
 pub use steer::Progress;
@@ -92,6 +95,7 @@ pub struct Node {
     forwards: Forwards,
     packets: Packets,
     steering: Steering,
+    throttle: Throttle,
     /// Ranges that have something to hand out.
     touched: Vec<RangeId>,
     effects: Vec<Effect>,
@@ -110,6 +114,7 @@ impl Node {
             destroyed: BTreeMap::new(),
             packets: Packets::default(),
             steering: Steering::default(),
+            throttle: Throttle::default(),
             touched: Vec::new(),
             effects: Vec::new(),
         }
@@ -172,6 +177,7 @@ impl Node {
             }
             self.sort_out(range, effects, out);
         }
+        self.release_parts(now, out);
         let packets = self.packets.take(self.id, self.map_version());
         out.extend(packets.map(NodeEffect::Packet));
     }
@@ -183,9 +189,13 @@ impl Node {
         }
         self.forwards.expire(now, out);
         self.steer(now, out);
+        self.look_after_orphans(now);
     }
 
     fn step_range(&mut self, now: Now, range: RangeId, input: Input, out: &mut Vec<NodeEffect>) {
+        if let Input::SnapshotRead { bytes, .. } = &input {
+            self.throttle.charge(bytes.len());
+        }
         let mut effects = std::mem::take(&mut self.effects);
         if let Some(replica) = self.ranges.get_mut(&range) {
             replica.step(now, input, &mut effects);
@@ -210,6 +220,11 @@ impl Node {
                     }
                     out.push(NodeEffect::Range(range, Effect::Destroy));
                 }
+                Effect::SnapshotRead { id, number } => self.throttle.queue(range, id, number),
+                Effect::SnapshotClose { id } => {
+                    self.throttle.forget(id);
+                    out.push(NodeEffect::Range(range, Effect::SnapshotClose { id }));
+                }
                 effect => out.push(NodeEffect::Range(range, effect)),
             }
         }
@@ -226,9 +241,10 @@ impl Node {
                 Said::Replica(message) => self.hear(now, message, out),
                 Said::Asked(asked) => self.take_forwarded(now, packet.from, asked, out),
                 Said::Map(map) => self.learn(*map),
-                Said::Greeting => {}
+                Said::Greeting => self.greeted(packet.from, packet.map_version),
+                Said::Knock(range, member) => self.take_knock(now, range, member, out),
                 Said::Answered { request, outcome } => {
-                    self.forwards.answered(request, outcome, out)
+                    self.take_answer(now, request, outcome, out);
                 }
             }
         }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ring::effect::Outcome;
 use crate::ring::ids::{NodeId, RangeId, RequestId};
+use crate::ring::membership::Member;
 use crate::ring::message::Message;
 use crate::ring::meta::Map;
 
@@ -30,8 +31,10 @@ pub enum Said {
     Replica(Message),
     /// The newest map.
     Map(Box<Map>),
-    /// Nothing but the version of the sender's map.
+    /// Nothing but the version of the sender's map, which the receiver may have sent in vain.
     Greeting,
+    /// Is this copy of mine still a member of its range? Nobody is heard there.
+    Knock(RangeId, Member),
     /// A client's request, for the master of its range.
     Asked(Forwarded),
     /// What became of one.

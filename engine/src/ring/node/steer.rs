@@ -1,13 +1,14 @@
-//! The cluster's map on this node: how it spreads, and how the ranges that are mastered here follow it.
+//! The cluster's map on this node: how it begins, how it spreads, and how the ranges that are mastered here follow it.
 
 use std::collections::BTreeMap;
+
+use bytes::Bytes;
 
 use super::packet::Said;
 use super::{Node, NodeEffect};
 use crate::ring::effect::{Change, Input, Now};
 use crate::ring::ids::{META, NodeId, RangeId, RequestId};
-use crate::ring::meta::{Map, mover};
-use crate::ring::quorum::Quorum;
+use crate::ring::meta::{Map, Proposal, encode_proposal, mover};
 use crate::ring::range::Range;
 
 /// How often a node looks whether its ranges are where the map wants them.
@@ -22,7 +23,14 @@ pub(super) const OWN: RequestId = 1 << 62;
 /// What a node knows of the map and of who else does.
 #[derive(Debug, Default)]
 pub(super) struct Steering {
-    map: Option<Map>,
+    pub(super) map: Option<Map>,
+    /// When that map was learned, by the first step that followed.
+    pub(super) learned_ms: Option<u64>,
+    pub(super) next_knock_ms: u64,
+    /// Nodes to greet as long as there is no map.
+    contacts: Vec<NodeId>,
+    /// The map to found the cluster with.
+    founding: Option<Bytes>,
     /// The version that each node was last sent.
     told: BTreeMap<NodeId, u64>,
     next_steer_ms: u64,
@@ -39,6 +47,8 @@ pub struct Progress {
     pub in_place: usize,
     /// Those of them that have copies which are catching up.
     pub moving: usize,
+    /// Bytes of snapshots that this node has read for others since it started.
+    pub sent_bytes: u64,
 }
 
 impl Node {
@@ -56,8 +66,27 @@ impl Node {
     pub fn learn(&mut self, map: Map) {
         if map.version > self.map_version() {
             self.steering.map = Some(map);
+            self.steering.learned_ms = None;
             self.steering.next_steer_ms = 0;
+            self.steering.founding = None;
         }
+    }
+
+    /// Names nodes of the cluster that this node is to join: one that it can reach will do.
+    pub fn meet(&mut self, contacts: Vec<NodeId>) {
+        self.steering.contacts = contacts;
+    }
+
+    /// Founds a cluster with this map, once this node is the master of the meta range, unless a map turns up.
+    pub fn found_cluster(&mut self, map: Map) {
+        let found = Proposal::Found(Box::new(map));
+        self.steering.founding = Some(encode_proposal(&found));
+    }
+
+    /// Another node greets: what it was sent may have been lost.
+    pub(super) fn greeted(&mut self, by: NodeId, version: u64) {
+        self.steering.told.insert(by, version);
+        self.compare_maps(by, version);
     }
 
     /// Tells a node whose map is older.
@@ -80,24 +109,40 @@ impl Node {
         }
         if now.monotonic_ms >= self.steering.next_steer_ms {
             self.steering.next_steer_ms = now.monotonic_ms + STEER_EVERY_MS;
+            self.propose_founding(now, out);
             for (range, change) in self.changes() {
-                let request = OWN | self.steering.changes;
-                self.steering.changes += 1;
+                let request = self.own_request();
                 self.step_range(now, range, Input::Change { request, change }, out);
             }
         }
     }
 
+    fn own_request(&mut self) -> RequestId {
+        self.steering.changes += 1;
+        OWN | self.steering.changes
+    }
+
+    fn propose_founding(&mut self, now: Now, out: &mut Vec<NodeEffect>) {
+        if self.master_of(META) == Some(self.id)
+            && let Some(payload) = self.steering.founding.clone()
+        {
+            let request = self.own_request();
+            let input = Input::Propose {
+                request,
+                payload,
+                at_least: 0,
+            };
+            self.step_range(now, META, input, out);
+        }
+    }
+
     fn greet(&mut self) {
-        let Some(map) = &self.steering.map else {
-            return;
+        let known = match &self.steering.map {
+            Some(map) => map.members.keys().copied().collect(),
+            None => self.steering.contacts.clone(),
         };
-        let others: Vec<NodeId> = map
-            .members
-            .keys()
-            .copied()
-            .filter(|&node| node != self.id)
-            .collect();
+        let others = known.into_iter().filter(|&node| node != self.id);
+        let others: Vec<NodeId> = others.collect();
         if !others.is_empty() {
             let node = others[self.random.index(others.len())];
             // A node may have lost its map, or never got it.
@@ -117,14 +162,15 @@ impl Node {
         let mut free = usize::from(map.moving.at_once).saturating_sub(self.progress().moving);
         let mut changes = Vec::new();
         for replica in self.ranges().filter(|replica| replica.is_master()) {
-            let (target, quorum) = wanted(map, replica.id());
+            let (target, quorum) = map.wanted(replica.id());
             let caught_up = |node| replica.has_caught_up(node);
             let change = mover::next_change(replica.configuration(), &target, quorum, caught_up);
             let begins = matches!(&change, Some(Change::Learners { add, .. }) if !add.is_empty());
-            if begins && free == 0 {
+            // A copy that will never be made, as its node is gone, must not keep another from being begun.
+            if begins && free == 0 && !is_moving(map, replica) {
                 continue;
             }
-            free -= usize::from(begins);
+            free = free.saturating_sub(usize::from(begins));
             changes.extend(change.map(|change| (replica.id(), change)));
         }
         changes
@@ -133,7 +179,10 @@ impl Node {
     /// How far the ranges that are mastered here are from where the map wants them.
     pub fn progress(&self) -> Progress {
         let Some(map) = &self.steering.map else {
-            return Progress::default();
+            return Progress {
+                sent_bytes: self.throttle.sent_bytes,
+                ..Progress::default()
+            };
         };
         let mastered = || self.ranges().filter(|replica| replica.is_master());
         Progress {
@@ -142,21 +191,13 @@ impl Node {
                 .filter(|replica| is_in_place(map, replica))
                 .count(),
             moving: mastered().filter(|replica| is_moving(map, replica)).count(),
+            sent_bytes: self.throttle.sent_bytes,
         }
     }
 }
 
-/// Who should hold a range, and by which quorums.
-fn wanted(map: &Map, range: RangeId) -> (Vec<NodeId>, Quorum) {
-    if range == META {
-        (map.meta_holders(), map.meta_quorum())
-    } else {
-        (map.holders(range).to_vec(), map.quorum)
-    }
-}
-
 fn is_in_place(map: &Map, replica: &Range) -> bool {
-    let (target, quorum) = wanted(map, replica.id());
+    let (target, quorum) = map.wanted(replica.id());
     mover::is_in_place(replica.configuration(), &target, quorum)
 }
 

@@ -135,7 +135,24 @@ impl Range {
         if let Some((_, request)) = change {
             self.reply(request, Outcome::Changed(configuration.clone()));
         }
-        if configuration.member(self.me.node) != Some(self.me) {
+        self.leave_when_done();
+    }
+
+    /// A master that a committed configuration leaves out goes once nobody waits for its answer any more.
+    pub(super) fn leave_when_done(&mut self) {
+        let configuration = self.log.configuration();
+        let is_out = configuration.member(self.me.node) != Some(self.me);
+        let is_committed = self.log.configured_at() <= self.secured();
+        if !is_out || !is_committed || self.commit < self.began_at() {
+            return;
+        }
+        let (now_ms, patience_ms) = (self.now.monotonic_ms, self.options.election_ms);
+        let Role::Master(office) = &mut self.role else {
+            return;
+        };
+        let since_ms = *office.out_since_ms.get_or_insert(now_ms);
+        if office.writes.is_empty() || now_ms >= since_ms + patience_ms {
+            let configuration = configuration.clone();
             self.leave_range(&configuration);
         }
     }
@@ -192,6 +209,7 @@ impl Range {
             .voters
             .members
             .iter()
+            .rev()
             .max_by_key(stored)
             .copied();
         self.tell_those_who_left();

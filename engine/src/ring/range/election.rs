@@ -259,7 +259,7 @@ impl Range {
             // An incarnation that is gone: nothing it says counts, but it may not know.
             let asks = matches!(
                 message.body,
-                Body::PreVote { .. } | Body::Vote { .. } | Body::Knock
+                Body::PreVote { .. } | Body::Vote { .. } | Body::Knock | Body::AskIndex { .. }
             );
             if asks {
                 self.send(message.from, Body::Removed { at });

@@ -104,7 +104,10 @@ impl Range {
         if matches!(self.role, Role::Candidate(_)) {
             self.role = Role::Follower;
         }
-        self.following.master = Some(master);
+        let before = self.following.master.replace(master);
+        if before != Some(master) {
+            self.ask_again();
+        }
         self.following.known = Some(master);
         self.following.heard_ms = self.now.monotonic_ms;
         self.await_master();

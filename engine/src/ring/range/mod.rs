@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use super::effect::{Effect, HardState, Input, Now, Outcome, Record, Refusal};
 use super::entry::Entry;
-use super::ids::{Index, LogId, NodeId, RangeId, RequestId, Term};
+use super::ids::{Index, LogId, META, NodeId, RangeId, RequestId, Term};
 use super::membership::{Configuration, Member};
 use super::message::{Body, Message};
 use super::trace::Event;
@@ -336,6 +336,10 @@ impl Range {
         }
         self.note_replies(replies);
         self.acknowledge();
+        if self.is_master() {
+            self.drive_handover();
+            self.leave_when_done();
+        }
         let applied = self.applied.index;
         self.reads.applied(applied, &mut self.out);
         self.trim();
@@ -439,7 +443,8 @@ impl Range {
         self.out.push(Effect::Append {
             append,
             records,
-            synced,
+            // What meta holds is promised whatever the keys' ranges promise.
+            synced: synced || self.id == META,
         });
     }
 

@@ -30,6 +30,8 @@ pub(super) struct Office {
     pub handover: Option<Handover>,
     /// Members that a committed change has left out, and how often they are yet to be told.
     pub leaving: Vec<(Member, u32)>,
+    /// Since when this master is no longer a member itself, and answers only those who wait.
+    pub out_since_ms: Option<u64>,
 }
 
 /// What the master knows of a follower.
@@ -131,11 +133,13 @@ impl Range {
             change: None,
             handover: None,
             leaving: Vec::new(),
+            out_since_ms: None,
         }));
         self.following = super::Following::new(None);
         self.adopt_members();
         self.append(Content::Empty);
         self.heartbeat();
+        self.answer_own();
     }
 
     /// Sees to it that every member is followed up, and nobody else.
@@ -180,6 +184,7 @@ impl Range {
             self.heartbeat();
         }
         self.call_off_handover();
+        self.leave_when_done();
         self.look_around();
     }
 
@@ -289,7 +294,7 @@ impl Range {
             .is_some_and(|heard_ms| heard_ms >= since_ms)
     }
 
-    /// Asks the successor to campaign once it has everything.
+    /// Asks the successor to campaign once it has everything, and nobody waits for an answer here.
     pub(super) fn drive_handover(&mut self) {
         let last = self.log.last().index;
         let Role::Master(office) = &mut self.role else {
@@ -300,7 +305,7 @@ impl Range {
         };
         let follower = office.followers.get(&handover.to);
         let ready = follower
-            .filter(|follower| follower.stored >= last)
+            .filter(|follower| follower.stored >= last && office.writes.is_empty())
             .map(|follower| follower.member);
         if let Some(member) = ready
             && !handover.asked

@@ -18,9 +18,16 @@ use crate::ring::trace::Event;
 pub(super) struct Reads {
     /// Confirmed for an index that is yet to be applied.
     waiting: BTreeMap<Index, Vec<RequestId>>,
-    /// The master has been asked for an index: by token, who waits and since when.
-    asked: BTreeMap<u64, (RequestId, u64)>,
+    /// The master has been asked for an index: by token, for whom.
+    asked: BTreeMap<u64, Asked>,
     next_token: u64,
+}
+
+/// A read that waits for the master's word.
+struct Asked {
+    request: RequestId,
+    at_least: u8,
+    since_ms: u64,
 }
 
 /// Reads that wait for the master to be confirmed.
@@ -69,8 +76,8 @@ impl Reads {
     pub(super) fn expire(&mut self, now_ms: u64, read_ms: u64, out: &mut Vec<Effect>) {
         let expired = self
             .asked
-            .extract_if(.., |_, (_, since_ms)| *since_ms + read_ms <= now_ms);
-        for (_, (request, _)) in expired {
+            .extract_if(.., |_, asked| asked.since_ms + read_ms <= now_ms);
+        for (_, Asked { request, .. }) in expired {
             let outcome = Outcome::NotMaster(None);
             out.push(Effect::Reply { request, outcome });
         }
@@ -80,7 +87,7 @@ impl Reads {
         let waiting = std::mem::take(&mut self.waiting).into_values().flatten();
         let asked = std::mem::take(&mut self.asked)
             .into_values()
-            .map(|(request, _)| request);
+            .map(|asked| asked.request);
         for request in waiting.chain(asked) {
             let outcome = Outcome::NotMaster(None);
             out.push(Effect::Reply { request, outcome });
@@ -164,10 +171,34 @@ impl Range {
         };
         let token = self.reads.next_token;
         self.reads.next_token += 1;
-        self.reads
-            .asked
-            .insert(token, (request, self.now.monotonic_ms));
+        let asked = Asked {
+            request,
+            at_least,
+            since_ms: self.now.monotonic_ms,
+        };
+        self.reads.asked.insert(token, asked);
         self.send(master, Body::AskIndex { token, at_least });
+    }
+
+    /// There is another master than the one that was asked, who may be gone: this one's word is as good.
+    pub(super) fn ask_again(&mut self) {
+        let Some(master) = self.following.member() else {
+            return;
+        };
+        let asked = self.reads.asked.iter();
+        let again: Vec<(u64, u8)> = asked
+            .map(|(&token, asked)| (token, asked.at_least))
+            .collect();
+        for (token, at_least) in again {
+            self.send(master, Body::AskIndex { token, at_least });
+        }
+    }
+
+    /// Whoever waits for a master's word has one here.
+    pub(super) fn answer_own(&mut self) {
+        for asked in std::mem::take(&mut self.reads.asked).into_values() {
+            self.open_read(Asker::Client(asked.request), asked.at_least);
+        }
     }
 
     /// Queues a read for the next round of confirmations.
@@ -274,7 +305,7 @@ impl Range {
     }
 
     pub(super) fn take_read_index(&mut self, token: u64, index: Option<Index>) {
-        let Some((request, _)) = self.reads.asked.remove(&token) else {
+        let Some(Asked { request, .. }) = self.reads.asked.remove(&token) else {
             return;
         };
         match index {

@@ -161,6 +161,10 @@ impl Range {
             let Pace::Snapshot(outgoing) = &mut follower.pace else {
                 continue;
             };
+            if outgoing.part.is_none() {
+                // It is this node that takes its time.
+                continue;
+            }
             outgoing.idle += 1;
             if outgoing.idle >= PATIENCE {
                 self.out.push(Effect::SnapshotClose { id: outgoing.id });

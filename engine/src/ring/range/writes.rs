@@ -32,6 +32,10 @@ struct Pending {
 }
 
 impl Writes {
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
     pub(super) fn requests(&self) -> impl Iterator<Item = RequestId> + '_ {
         self.pending.values().map(|pending| pending.request)
     }
@@ -72,6 +76,11 @@ impl Range {
             return Err(Outcome::Refused(Refusal::Busy));
         }
         let configuration = self.log.configuration();
+        if configuration.member(self.me.node) != Some(self.me) {
+            // On its way out, it only answers what it has.
+            let next = configuration.voters.members.first();
+            return Err(Outcome::NotMaster(next.map(|member| member.node)));
+        }
         if at_least > configuration.voters.quorum.replicas() {
             return Err(Outcome::Refused(Refusal::Invalid(Invalid::TooManyReplicas)));
         }

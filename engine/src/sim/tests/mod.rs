@@ -1,3 +1,4 @@
+mod grow;
 mod regressions;
 mod rows;
 
