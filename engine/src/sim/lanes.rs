@@ -110,7 +110,11 @@ impl Host {
             return;
         };
         match effect {
-            Effect::Append { append, records, synced } => {
+            Effect::Append {
+                append,
+                records,
+                synced,
+            } => {
                 return self.append(range, append, &records, synced, world);
             }
             Effect::Apply(entries) => {
@@ -133,7 +137,14 @@ impl Host {
                 lane.exclusive = true;
                 return self.run(async move {
                     let part = store.snapshot_read(&pinned, number, PART_BYTES).await;
-                    let input = part.map(|(bytes, last)| Some(Input::SnapshotRead { id, number, bytes, last }));
+                    let input = part.map(|(bytes, last)| {
+                        Some(Input::SnapshotRead {
+                            id,
+                            number,
+                            bytes,
+                            last,
+                        })
+                    });
                     Done::Range(range, incarnation, input)
                 });
             }
@@ -154,8 +165,13 @@ impl Host {
                     let installed = store.snapshot_install(range, &head, state).await;
                     installed.map(|()| Some(Input::SnapshotInstalled { id: head.id }))
                 }
-                Effect::WriteLost { entries, behind } => {
-                    store.write_lost(range, &entries, behind).await.map(|()| None)
+                Effect::WriteLost { entries, behind } => store
+                    .write_lost(range, &entries, behind)
+                    .await
+                    .map(|()| None),
+                Effect::Digest { at } => {
+                    let digest = store.digest(range).await;
+                    digest.map(|digest| Some(Input::Digested { at, digest }))
                 }
                 Effect::Destroy => store.destroy(range).await.map(|()| None),
                 _ => Ok(None),
@@ -170,7 +186,14 @@ impl Host {
         Some((running, incarnation))
     }
 
-    fn append(&mut self, range: RangeId, append: u64, records: &[Record], synced: bool, world: &mut World) {
+    fn append(
+        &mut self,
+        range: RangeId,
+        append: u64,
+        records: &[Record],
+        synced: bool,
+        world: &mut World,
+    ) {
         let id = self.id;
         let Some((running, incarnation)) = self.lane(range) else {
             return;
@@ -178,7 +201,11 @@ impl Host {
         world.invariants.appended(id, range, append, records);
         match running.store.append(range, incarnation, records) {
             Ok(ticket) => {
-                let batch = running.gathering.get_or_insert(Batch { ticket, synced, appends: Vec::new() });
+                let batch = running.gathering.get_or_insert(Batch {
+                    ticket,
+                    synced,
+                    appends: Vec::new(),
+                });
                 batch.ticket = ticket;
                 batch.synced |= synced;
                 batch.appends.push((range, incarnation, append));
@@ -213,7 +240,11 @@ impl Host {
             return;
         };
         let store = running.store.clone();
-        let at_least = if batch.synced { Durability::Synced } else { Durability::Written };
+        let at_least = if batch.synced {
+            Durability::Synced
+        } else {
+            Durability::Written
+        };
         self.run(async move {
             let settled = store.settle(batch.ticket, at_least).await;
             Done::Settled(batch, settled)
@@ -235,7 +266,13 @@ impl Host {
         });
     }
 
-    pub(super) fn take_applied(&mut self, range: RangeId, incarnation: Index, applied: Applied, world: &mut World) {
+    pub(super) fn take_applied(
+        &mut self,
+        range: RangeId,
+        incarnation: Index,
+        applied: Applied,
+        world: &mut World,
+    ) {
         let id = self.id;
         let Some((running, _)) = self.lane(range) else {
             return;
@@ -246,9 +283,15 @@ impl Host {
         lane.applying = false;
         match applied.replies {
             Ok(replies) => {
-                lane.chain = world.invariants.applied(id, range, lane.chain, &applied.entries, &replies);
+                lane.chain =
+                    world
+                        .invariants
+                        .applied(id, range, lane.chain, &applied.entries, &replies);
                 if let Some(last) = applied.entries.last() {
-                    let input = Input::Applied { upto: last.id(), replies };
+                    let input = Input::Applied {
+                        upto: last.id(),
+                        replies,
+                    };
                     self.tell(range, incarnation, input, world);
                 }
                 self.advance_lane(range, world);
@@ -275,7 +318,12 @@ impl Host {
                     lane.snapshots.insert(id, pinned);
                     lane.exclusive = false;
                 }
-                self.tell(range, incarnation, Input::SnapshotOpened { id, at, time_ms }, world);
+                self.tell(
+                    range,
+                    incarnation,
+                    Input::SnapshotOpened { id, at, time_ms },
+                    world,
+                );
                 self.advance_lane(range, world);
                 self.hand_to_disk(world);
             }
