@@ -1,11 +1,15 @@
 //! Carrying faults out, within what the promises cover: where a fault would take more copies than a promise
 //! survives, it is passed over.
 
+use bytes::Bytes;
+
 use super::simulation::Simulation;
 use super::faults::{Fault, FaultKind};
+use super::lanes::Lane;
 use super::network::Weather;
 use super::steward::master_of;
 use super::world::Event;
+use crate::command::{Command, Condition, Expiry, Set, command_payload};
 use crate::db::Sync;
 use crate::random::Random;
 use crate::ring::effect::Input;
@@ -77,6 +81,7 @@ impl Simulation {
                 may.then(|| self.end_process(place, true, fault, random)).flatten()
             }
             FaultKind::BitRot => self.rot(place, random),
+            FaultKind::StateRot => self.rot_state(random),
             FaultKind::Eio | FaultKind::Enospc => self.fail_disk(place, fault.kind, random),
             FaultKind::SlowDisk => {
                 self.hosts[place].slowness = 10 + random.below(200);
@@ -149,7 +154,10 @@ impl Simulation {
     fn end_process(&mut self, place: usize, power: bool, fault: Fault, random: &mut Random) -> Option<Undo> {
         self.hosts[place].running.as_ref()?;
         let seed = random.next();
-        let mode = match (power, random.coin()) {
+        // What a cut tail held was never acknowledged, but it cannot be told from what was: such a copy may have
+        // forgotten something, and with another one away that is more than is promised.
+        let is_torn = random.coin() && (!self.world.setup.promises() || self.steward.is_whole(&self.hosts));
+        let mode = match (power, is_torn) {
             (false, false) => CrashMode::ProcessKilled,
             (false, true) => CrashMode::ProcessKilledTorn { seed },
             (true, false) => CrashMode::PowerLoss,
@@ -171,6 +179,7 @@ impl Simulation {
         self.world.places.remove(&old);
         self.world.places.insert(new, place);
         self.steward.dead.push(old);
+        self.world.invariants.is_gone(old);
         if self.steward.rotten == Some(place) {
             self.steward.rotten = None;
         }
@@ -195,6 +204,24 @@ impl Simulation {
         }
         self.steward.rotten = Some(place);
         Some(Undo::Reread(place))
+    }
+
+    /// A copy of a range changes a value that the others do not; the scrubber has to find it.
+    fn rot_state(&mut self, random: &mut Random) -> Option<Undo> {
+        let ranges: Vec<RangeId> = self.steward.targets.keys().copied().collect();
+        let range = ranges[random.index(ranges.len())];
+        if !self.steward.is_whole(&self.hosts) || self.world.invariants.is_rotten() {
+            return None;
+        }
+        let key = self.clients.workload.keys().unused(range)?;
+        let mut lanes: Vec<&mut Lane> = (self.hosts.iter_mut())
+            .filter_map(|host| host.running.as_mut()?.lanes.get_mut(&range))
+            .collect();
+        let place = random.index(lanes.len().max(1));
+        let number = Bytes::from(random.next().to_string());
+        let set = Set { key, value: number, condition: Condition::Always, get: false, expiry: Expiry::Clear };
+        lanes.get_mut(place)?.rot = Some(command_payload(&Command::Set(set)));
+        Some(Undo::Nothing)
     }
 
     fn fail_disk(&mut self, place: usize, kind: FaultKind, random: &mut Random) -> Option<Undo> {

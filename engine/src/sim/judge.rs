@@ -70,6 +70,8 @@ impl Simulation {
             elections: invariants.elections,
             by_flagged: invariants.by_flagged,
             snapshots: invariants.snapshots,
+            recovered: invariants.recovered,
+            mismatches: invariants.mismatches,
             violations: invariants.violations().to_vec(),
             faults: self.inflicted.clone(),
             trace_hash: format!("{:016x}", self.world.digest.value()),

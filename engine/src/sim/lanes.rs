@@ -6,11 +6,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::TestRuntime;
 use super::host::{Applied, Batch, Done, Host, Running};
 use super::world::{Event, World};
 use crate::ring::effect::{Effect, Input, Record};
-use crate::ring::entry::Entry;
+use crate::ring::entry::{Content, Entry};
 use crate::ring::membership::{Configuration, Member};
 use crate::ring::store::RangeSnapshot;
 use crate::ring::{Index, RangeId};
@@ -39,6 +41,9 @@ pub(super) struct Lane {
     /// Entries that are applied a little later.
     delayed: Vec<Arc<Entry>>,
     snapshots: BTreeMap<u64, Pinned>,
+    /// A command that only this copy will carry out.
+    pub(super) rot: Option<Bytes>,
+    has_rotted: bool,
     /// A hash of all that was applied.
     pub(super) chain: u64,
 }
@@ -52,6 +57,8 @@ impl Lane {
             exclusive: false,
             delayed: Vec::new(),
             snapshots: BTreeMap::new(),
+            rot: None,
+            has_rotted: false,
             chain,
         }
     }
@@ -110,11 +117,7 @@ impl Host {
             return;
         };
         match effect {
-            Effect::Append {
-                append,
-                records,
-                synced,
-            } => {
+            Effect::Append { append, records, synced } => {
                 return self.append(range, append, &records, synced, world);
             }
             Effect::Apply(entries) => {
@@ -137,14 +140,7 @@ impl Host {
                 lane.exclusive = true;
                 return self.run(async move {
                     let part = store.snapshot_read(&pinned, number, PART_BYTES).await;
-                    let input = part.map(|(bytes, last)| {
-                        Some(Input::SnapshotRead {
-                            id,
-                            number,
-                            bytes,
-                            last,
-                        })
-                    });
+                    let input = part.map(|(bytes, last)| Some(Input::SnapshotRead { id, number, bytes, last }));
                     Done::Range(range, incarnation, input)
                 });
             }
@@ -165,10 +161,9 @@ impl Host {
                     let installed = store.snapshot_install(range, &head, state).await;
                     installed.map(|()| Some(Input::SnapshotInstalled { id: head.id }))
                 }
-                Effect::WriteLost { entries, behind } => store
-                    .write_lost(range, &entries, behind)
-                    .await
-                    .map(|()| None),
+                Effect::WriteLost { entries, behind } => {
+                    store.write_lost(range, &entries, behind).await.map(|()| None)
+                }
                 Effect::Digest { at } => {
                     let digest = store.digest(range).await;
                     digest.map(|digest| Some(Input::Digested { at, digest }))
@@ -186,14 +181,7 @@ impl Host {
         Some((running, incarnation))
     }
 
-    fn append(
-        &mut self,
-        range: RangeId,
-        append: u64,
-        records: &[Record],
-        synced: bool,
-        world: &mut World,
-    ) {
+    fn append(&mut self, range: RangeId, append: u64, records: &[Record], synced: bool, world: &mut World) {
         let id = self.id;
         let Some((running, incarnation)) = self.lane(range) else {
             return;
@@ -201,11 +189,7 @@ impl Host {
         world.invariants.appended(id, range, append, records);
         match running.store.append(range, incarnation, records) {
             Ok(ticket) => {
-                let batch = running.gathering.get_or_insert(Batch {
-                    ticket,
-                    synced,
-                    appends: Vec::new(),
-                });
+                let batch = running.gathering.get_or_insert(Batch { ticket, synced, appends: Vec::new() });
                 batch.ticket = ticket;
                 batch.synced |= synced;
                 batch.appends.push((range, incarnation, append));
@@ -240,11 +224,7 @@ impl Host {
             return;
         };
         let store = running.store.clone();
-        let at_least = if batch.synced {
-            Durability::Synced
-        } else {
-            Durability::Written
-        };
+        let at_least = if batch.synced { Durability::Synced } else { Durability::Written };
         self.run(async move {
             let settled = store.settle(batch.ticket, at_least).await;
             Done::Settled(batch, settled)
@@ -260,19 +240,21 @@ impl Host {
             return;
         };
         let entries = std::mem::take(&mut lane.delayed);
+        let rotted = lane.rot.clone().and_then(|rot| rotted(&entries, rot));
+        if rotted.is_some() {
+            lane.rot = None;
+            lane.has_rotted = true;
+        }
         self.run(async move {
-            let replies = store.apply(range, &entries).await;
+            let mut replies = store.apply(range, rotted.as_ref().unwrap_or(&entries)).await;
+            if let Ok(replies) = &mut replies {
+                replies.retain(|(index, _)| entries.iter().any(|entry| entry.index == *index && entry.is_command()));
+            }
             Done::Applied(range, incarnation, Applied { entries, replies })
         });
     }
 
-    pub(super) fn take_applied(
-        &mut self,
-        range: RangeId,
-        incarnation: Index,
-        applied: Applied,
-        world: &mut World,
-    ) {
+    pub(super) fn take_applied(&mut self, range: RangeId, incarnation: Index, applied: Applied, world: &mut World) {
         let id = self.id;
         let Some((running, _)) = self.lane(range) else {
             return;
@@ -281,17 +263,17 @@ impl Host {
             return;
         };
         lane.applying = false;
+        if std::mem::take(&mut lane.has_rotted) {
+            world.invariants.has_rotted(id, range);
+        }
+        let Some(lane) = running.lanes.get_mut(&range) else {
+            return;
+        };
         match applied.replies {
             Ok(replies) => {
-                lane.chain =
-                    world
-                        .invariants
-                        .applied(id, range, lane.chain, &applied.entries, &replies);
+                lane.chain = world.invariants.applied(id, range, lane.chain, &applied.entries, &replies);
                 if let Some(last) = applied.entries.last() {
-                    let input = Input::Applied {
-                        upto: last.id(),
-                        replies,
-                    };
+                    let input = Input::Applied { upto: last.id(), replies };
                     self.tell(range, incarnation, input, world);
                 }
                 self.advance_lane(range, world);
@@ -318,12 +300,7 @@ impl Host {
                     lane.snapshots.insert(id, pinned);
                     lane.exclusive = false;
                 }
-                self.tell(
-                    range,
-                    incarnation,
-                    Input::SnapshotOpened { id, at, time_ms },
-                    world,
-                );
+                self.tell(range, incarnation, Input::SnapshotOpened { id, at, time_ms }, world);
                 self.advance_lane(range, world);
                 self.hand_to_disk(world);
             }
@@ -359,4 +336,13 @@ impl Host {
         self.advance_lane(range, world);
         self.hand_to_disk(world);
     }
+}
+
+/// These entries with a command in the place of one that does nothing, if there is one.
+fn rotted(entries: &[Arc<Entry>], payload: Bytes) -> Option<Vec<Arc<Entry>>> {
+    let place = entries.iter().position(|entry| matches!(entry.content, Content::Empty))?;
+    let mut entries = entries.to_vec();
+    let content = Content::Command(payload);
+    entries[place] = Arc::new(Entry { content, ..(*entries[place]).clone() });
+    Some(entries)
 }

@@ -73,7 +73,7 @@ impl Setup {
     pub fn covers(&self, kind: FaultKind) -> bool {
         let alone = self.quorum.acknowledge() < 2 && self.promises();
         match kind {
-            FaultKind::DiskSwap | FaultKind::BitRot => !alone,
+            FaultKind::DiskSwap | FaultKind::BitRot | FaultKind::StateRot => !alone,
             FaultKind::Power | FaultKind::Eio | FaultKind::Enospc => !alone || self.sync == Sync::Always,
             _ => true,
         }

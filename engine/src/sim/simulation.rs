@@ -60,6 +60,7 @@ impl Simulation {
                 dead: Vec::new(),
                 rotten: None,
                 next_node: world.setup.nodes as u64 + 1,
+                leaderless: BTreeMap::new(),
             },
             world,
             hosts,
@@ -243,6 +244,9 @@ impl Simulation {
     fn is_at_peace(&self) -> Result<(), String> {
         if let Some(host) = self.hosts.iter().find(|host| host.running.is_none()) {
             return Err(format!("{} is not running", host.id));
+        }
+        if self.world.invariants.is_rotten() {
+            return Err("a copy that differs has not been found".to_owned());
         }
         let mut ranges = self.steward.targets.keys();
         ranges.try_for_each(|&range| self.steward.has_settled(&self.hosts, range))
