@@ -120,7 +120,11 @@ impl Steward {
 /// What an operator does about a range that cannot elect a master, a voter being gone for good: what is left of
 /// it is made the whole. Of several copies it is the one that is most advanced.
 fn recover(hosts: &mut [Host], range: RangeId, world: &World) {
-    let held = hosts.iter().filter(|host| host.paused.is_none()).filter_map(|host| {
+    // A copy that is down or stands still may be the one to choose, or the whole range already.
+    if hosts.iter().any(|host| host.running.is_none() || host.paused.is_some()) {
+        return;
+    }
+    let held = hosts.iter().filter_map(|host| {
         let copy = host.running.as_ref()?.node.range(range)?;
         (!copy.has_ended()).then_some((host.place, copy))
     });

@@ -13,8 +13,9 @@ use crate::ring::membership::{Configuration, Voters};
 use crate::ring::quorum::Quorum;
 use crate::ring::trace::Event;
 
-/// Terms that are passed over: those who are gone may have held office in terms that this copy has not heard
-/// of, and no entry of theirs must share its identity with one that is appended here.
+/// Terms that are passed over, and up to twice that by chance: those who are gone may have held office in terms
+/// that this copy has not heard of, and no entry of theirs must share its identity with one that is appended
+/// here. Nor must those of two copies that are both recovered by mistake: the later term wins.
 const TERMS_PASSED: Term = 1 << 20;
 
 impl Range {
@@ -26,8 +27,9 @@ impl Range {
         self.following = Following::new(None);
         let behind = self.log.last();
         self.trace(|| Event::Recovered { behind });
+        let passed = TERMS_PASSED + self.random.below(TERMS_PASSED);
         self.state = HardState {
-            term: self.state.term + TERMS_PASSED,
+            term: self.state.term + passed,
             vote: Some(self.me.node),
             amnesiac: false,
             void: false,
