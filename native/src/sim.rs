@@ -89,7 +89,10 @@ fn parse_sync(word: &str) -> Result<Sync, String> {
 
 fn parse_mutation(name: &str) -> Result<Mutation, String> {
     mutation_named(name).ok_or_else(|| {
-        let names: Vec<String> = Mutation::ALL.into_iter().map(trilith::sim::mutation_name).collect();
+        let names: Vec<String> = Mutation::ALL
+            .into_iter()
+            .map(trilith::sim::mutation_name)
+            .collect();
         format!("there are {}", names.join(", "))
     })
 }
@@ -104,7 +107,11 @@ impl SimArgs {
         let schedule = match self.schedule.as_deref() {
             None => None,
             Some("none") => Some(Vec::new()),
-            Some(list) => Some(list.split(',').map(str::parse).collect::<Result<Vec<Fault>, _>>()?),
+            Some(list) => Some(
+                list.split(',')
+                    .map(str::parse)
+                    .collect::<Result<Vec<Fault>, _>>()?,
+            ),
         };
         Ok(Setup {
             seed,
@@ -179,7 +186,8 @@ fn run_one(setup: &Setup) -> Report {
     }
     bar.set_message(format!("seed {}", setup.seed));
     let start = Instant::now();
-    let mut report = Simulation::new(setup.clone()).run(|progress: &Progress| bar.set_position(progress.now_ms));
+    let mut report =
+        Simulation::new(setup.clone()).run(|progress: &Progress| bar.set_position(progress.now_ms));
     report.core_seconds = start.elapsed().as_secs_f64();
     bar.finish_and_clear();
     report
@@ -209,7 +217,11 @@ fn print(setup: &Setup, report: &Report) {
         report.healed_ms,
         report.trace_hash
     );
-    let faults: Vec<String> = report.faults.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    let faults: Vec<String> = report
+        .faults
+        .iter()
+        .map(|(kind, count)| format!("{count} {kind}"))
+        .collect();
     if !faults.is_empty() {
         println!("  faults: {}", faults.join(", "));
     }

@@ -59,7 +59,11 @@ impl Clients {
         let setup = &world.setup;
         let (arcs, quorum, count) = (setup.arcs, setup.quorum, setup.clients);
         let workload = Workload::new(arcs, quorum.replicas(), setup.promises());
-        let clients = (0..count).map(|_| Client { random: world.random.fork(), serial: 0, asking: None });
+        let clients = (0..count).map(|_| Client {
+            random: world.random.fork(),
+            serial: 0,
+            asking: None,
+        });
         let clients: Vec<Client> = clients.collect();
         for client in 0..clients.len() {
             world.after(200_000, Event::Client { client, serial: 0 });
@@ -89,7 +93,13 @@ impl Clients {
     }
 
     /// A client does what comes next: asks something, or asks again.
-    pub(super) fn act(&mut self, client: usize, serial: u64, hosts: &mut [Host], world: &mut World) {
+    pub(super) fn act(
+        &mut self,
+        client: usize,
+        serial: u64,
+        hosts: &mut [Host],
+        world: &mut World,
+    ) {
         let this = &mut self.clients[client];
         if this.serial != serial {
             return;
@@ -101,12 +111,20 @@ impl Clients {
             let wish = self.workload.draw(&mut this.random);
             let is_judged = wish.level != Some(ReadLevel::Weak);
             let op = is_judged.then(|| {
-                self.history.invoke(client as u32, wish.slot, wish.op.clone(), world.now_us)
+                self.history
+                    .invoke(client as u32, wish.slot, wish.op.clone(), world.now_us)
             });
             this.serial += 1;
             self.operations += 1;
             let serial = this.serial;
-            this.asking = Some(Asking { wish, op, request: None, place: 0, elapsed: false, hint: None });
+            this.asking = Some(Asking {
+                wish,
+                op,
+                request: None,
+                place: 0,
+                elapsed: false,
+                hint: None,
+            });
             world.after(PATIENCE_US, Event::TimeOut { client, serial });
         }
         self.ask(client, hosts, world);
@@ -133,15 +151,28 @@ impl Clients {
         let host = &mut hosts[place];
         if host.running.is_none() {
             let answer = Box::new(Answer::Refused);
-            return world.after(500, Event::Answer { client, serial, answer });
+            return world.after(
+                500,
+                Event::Answer {
+                    client,
+                    serial,
+                    answer,
+                },
+            );
         }
         let request = self.next_request;
         self.next_request += 1;
         asking.request = Some(request);
         self.requests.insert(request, client);
-        world.digest.add_all([world.now_us, client as u64, request, place as u64]);
+        world
+            .digest
+            .add_all([world.now_us, client as u64, request, place as u64]);
         let input = match asking.wish.level {
-            Some(level) => NodeInput::Read { request, range, level },
+            Some(level) => NodeInput::Read {
+                request,
+                range,
+                level,
+            },
             None => NodeInput::Write {
                 request,
                 range,
@@ -162,10 +193,16 @@ impl Clients {
             };
             let this = &mut self.clients[client];
             let serial = this.serial;
-            let Some(asking) = this.asking.as_mut().filter(|asking| asking.request == Some(request)) else {
+            let Some(asking) = this
+                .asking
+                .as_mut()
+                .filter(|asking| asking.request == Some(request))
+            else {
                 continue;
             };
-            world.digest.add_all([world.now_us, request, kind_of(&answer)]);
+            world
+                .digest
+                .add_all([world.now_us, request, kind_of(&answer)]);
             let (range, host) = (asking.wish.range, &mut hosts[asking.place]);
             match answer {
                 Answer::Outcome(Outcome::Read { .. }) => {
@@ -174,14 +211,23 @@ impl Clients {
                 }
                 Answer::Read { elapse: true, .. } if !asking.elapsed => {
                     let node = host.running.as_ref().map(|running| &running.node);
-                    let leads = node.and_then(|node| node.range(range)).is_some_and(|range| range.is_master());
+                    let leads = node
+                        .and_then(|node| node.range(range))
+                        .is_some_and(|range| range.is_master());
                     if leads {
                         asking.elapsed = true;
                         self.requests.insert(request, client);
                         host.hear(NodeInput::Range(range, Input::Elapse { request }), world);
                     } else {
                         let answer = Box::new(Answer::Outcome(Outcome::NotMaster(None)));
-                        world.after(500, Event::Answer { client, serial, answer });
+                        world.after(
+                            500,
+                            Event::Answer {
+                                client,
+                                serial,
+                                answer,
+                            },
+                        );
                     }
                 }
                 answer => {
@@ -189,7 +235,14 @@ impl Clients {
                         world.invariants.acknowledged(range, at);
                     }
                     let takes_us = 100 + this.random.below(600);
-                    world.after(takes_us, Event::Answer { client, serial, answer: Box::new(answer) });
+                    world.after(
+                        takes_us,
+                        Event::Answer {
+                            client,
+                            serial,
+                            answer: Box::new(answer),
+                        },
+                    );
                 }
             }
         }
@@ -205,7 +258,14 @@ impl Clients {
             {
                 self.requests.remove(&request);
                 let (serial, answer) = (this.serial, Box::new(Answer::Gone));
-                world.after(1_000, Event::Answer { client, serial, answer });
+                world.after(
+                    1_000,
+                    Event::Answer {
+                        client,
+                        serial,
+                        answer,
+                    },
+                );
             }
         }
     }
@@ -229,7 +289,9 @@ impl Clients {
                 self.masters.insert(asking.wish.range, asking.place);
                 self.done(client, &reply, world);
             }
-            Answer::Read { reply: Some(reply), .. } => self.done(client, &reply, world),
+            Answer::Read {
+                reply: Some(reply), ..
+            } => self.done(client, &reply, world),
             Answer::Outcome(Outcome::Unknown) | Answer::Gone if is_write => {
                 self.finish(client, Ended::Unknown, world);
             }
@@ -261,7 +323,11 @@ impl Clients {
         if let Some(request) = asking.request {
             self.requests.remove(&request);
         }
-        let outcome = if is_open { Ended::Unknown } else { Ended::Failed };
+        let outcome = if is_open {
+            Ended::Unknown
+        } else {
+            Ended::Failed
+        };
         self.finish(client, outcome, world);
     }
 

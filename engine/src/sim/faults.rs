@@ -166,7 +166,12 @@ impl Fault {
             });
             if let Some(&kind) = chosen {
                 let for_ms = 50 + random.below(kind.most_ms());
-                faults.push(Self { at_ms, for_ms, kind, seed: random.next() >> 32 });
+                faults.push(Self {
+                    at_ms,
+                    for_ms,
+                    kind,
+                    seed: random.next() >> 32,
+                });
             }
             at_ms += 1 + random.below(2 * BETWEEN_MS);
         }
@@ -176,7 +181,14 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}+{}:{:x}", self.kind.name(), self.at_ms, self.for_ms, self.seed)
+        write!(
+            f,
+            "{}@{}+{}:{:x}",
+            self.kind.name(),
+            self.at_ms,
+            self.for_ms,
+            self.seed
+        )
     }
 }
 

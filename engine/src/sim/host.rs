@@ -148,7 +148,11 @@ impl Host {
         self.process = world.runtime.process();
         self.process.skew_wall(self.skew_ms);
         self.inbox = Arc::default();
-        let opening = RangeStore::open(self.disk.clone(), self.process.clone(), Self::store_options(world));
+        let opening = RangeStore::open(
+            self.disk.clone(),
+            self.process.clone(),
+            Self::store_options(world),
+        );
         self.run(async move { Done::Opened(opening.await) });
     }
 
@@ -163,7 +167,9 @@ impl Host {
         self.inbox = Arc::default();
         self.disk = self.disk.restart(mode);
         self.paused = None;
-        world.digest.add_all([world.now_us, self.place as u64, 0xdead]);
+        world
+            .digest
+            .add_all([world.now_us, self.place as u64, 0xdead]);
     }
 
     /// Carries work out: at once, if it does not have to wait.
@@ -214,7 +220,11 @@ impl Host {
             self.tell_flushed(world);
             self.remove_expired();
         }
-        if self.running.as_ref().is_some_and(|running| running.ticks.is_multiple_of(SCRUB_TICKS)) {
+        if self
+            .running
+            .as_ref()
+            .is_some_and(|running| running.ticks.is_multiple_of(SCRUB_TICKS))
+        {
             self.scrub(world);
         }
     }
@@ -224,8 +234,12 @@ impl Host {
         let Some(running) = &self.running else {
             return;
         };
-        let led: Vec<RangeId> =
-            running.node.ranges().filter(|range| range.is_master()).map(|range| range.id()).collect();
+        let led: Vec<RangeId> = running
+            .node
+            .ranges()
+            .filter(|range| range.is_master())
+            .map(|range| range.id())
+            .collect();
         for range in led {
             self.step(NodeInput::Range(range, Input::Scrub), world);
         }
@@ -279,7 +293,10 @@ impl Host {
         let Some(running) = &self.running else {
             return;
         };
-        let log_ms = running.node.range(range).map_or(0, |range| range.applied_time_ms());
+        let log_ms = running
+            .node
+            .range(range)
+            .map_or(0, |range| range.applied_time_ms());
         let (store, wall_ms) = (running.store.clone(), self.process.wall_ms());
         self.run(async move {
             let read = async {
@@ -290,7 +307,10 @@ impl Host {
                     (Reply::Int(now), Reply::Int(then)) => (*now >= 0) != (*then >= 0),
                     (now, then) => now != then,
                 };
-                Ok(Answer::Read { reply: Some(reply), elapse })
+                Ok(Answer::Read {
+                    reply: Some(reply),
+                    elapse,
+                })
             };
             Done::Read(request, read.await)
         });
@@ -317,9 +337,15 @@ impl Host {
                 }
             }
             Done::Settled(_, Err(error)) => self.fail("settling", error, world),
-            Done::Range(range, incarnation, input) => self.take_exclusive(range, incarnation, input, world),
-            Done::Snapshot(range, incarnation, id, pinned) => self.take_snapshot(range, incarnation, id, pinned, world),
-            Done::Applied(range, incarnation, applied) => self.take_applied(range, incarnation, applied, world),
+            Done::Range(range, incarnation, input) => {
+                self.take_exclusive(range, incarnation, input, world)
+            }
+            Done::Snapshot(range, incarnation, id, pinned) => {
+                self.take_snapshot(range, incarnation, id, pinned, world)
+            }
+            Done::Applied(range, incarnation, applied) => {
+                self.take_applied(range, incarnation, applied, world)
+            }
             Done::Read(request, answer) => {
                 if let Err(error) = &answer {
                     self.trouble("reading", error.clone(), world);
@@ -328,7 +354,12 @@ impl Host {
             }
             Done::Expired(range, Ok(Some(payload))) => {
                 let request = self.own_request();
-                let write = NodeInput::Write { request, range, payload, at_least: 0 };
+                let write = NodeInput::Write {
+                    request,
+                    range,
+                    payload,
+                    at_least: 0,
+                };
                 self.step(write, world);
             }
             Done::Expired(..) => {}
@@ -356,13 +387,18 @@ impl Host {
             node.restore(recovered);
         }
         for (range, configuration) in &self.founding {
-            let me = Member { node: self.id, incarnation: 0 };
+            let me = Member {
+                node: self.id,
+                incarnation: 0,
+            };
             node.found(*range, configuration.clone());
             let mut lane = Lane::new(0, 0);
             lane.push(Job::Begin(me, configuration.clone()));
             lanes.insert(*range, lane);
         }
-        world.digest.add_all([world.now_us, self.place as u64, lanes.len() as u64]);
+        world
+            .digest
+            .add_all([world.now_us, self.place as u64, lanes.len() as u64]);
         self.running = Some(Running {
             node,
             store,
@@ -387,15 +423,26 @@ impl Host {
         let Some(running) = &self.running else {
             return;
         };
-        if running.node.range(range).is_some_and(|range| range.me().incarnation == incarnation) {
+        if running
+            .node
+            .range(range)
+            .is_some_and(|range| range.me().incarnation == incarnation)
+        {
             self.step(NodeInput::Range(range, input), world);
         }
     }
 
     pub(super) fn trouble(&mut self, doing: &'static str, error: crate::Error, world: &mut World) {
-        world.digest.add_all([world.now_us, self.place as u64, error.kind() as u64]);
+        world
+            .digest
+            .add_all([world.now_us, self.place as u64, error.kind() as u64]);
         if error.kind() != ErrorKind::Closed {
-            world.troubles.push(Trouble { place: self.place, life: self.life, doing, error });
+            world.troubles.push(Trouble {
+                place: self.place,
+                life: self.life,
+                doing,
+                error,
+            });
         }
     }
 
@@ -413,7 +460,13 @@ impl Host {
         }
         self.trouble(doing, error, world);
         let delay_us = 50_000 + world.random.below(500_000);
-        world.after(delay_us, Event::Restart { place: self.place, life: self.life });
+        world.after(
+            delay_us,
+            Event::Restart {
+                place: self.place,
+                life: self.life,
+            },
+        );
     }
 
     /// Hands out what the steps have gathered, and carries it out; false if there was nothing.
@@ -454,12 +507,21 @@ impl Host {
                 world.answers.push((request, Answer::Outcome(outcome)));
             }
             NodeEffect::Begin { range, me } => {
-                let lane = running.lanes.entry(range).or_insert_with(|| Lane::new(me.incarnation, 0));
+                let lane = running
+                    .lanes
+                    .entry(range)
+                    .or_insert_with(|| Lane::new(me.incarnation, 0));
                 lane.push(Job::Begin(me, Configuration::unknown()));
                 touched.push(range);
             }
             NodeEffect::Range(range, crate::ring::effect::Effect::Trace(event)) => {
-                world.invariants.saw(world.now_us / 1000, self.id, range, &event, running.node.range(range));
+                world.invariants.saw(
+                    world.now_us / 1000,
+                    self.id,
+                    range,
+                    &event,
+                    running.node.range(range),
+                );
             }
             NodeEffect::Range(range, effect) => {
                 if let Some(lane) = running.lanes.get_mut(&range) {

@@ -3,12 +3,13 @@
 
 use bytes::Bytes;
 
-use super::simulation::Simulation;
 use super::faults::{Fault, FaultKind};
 use super::lanes::Lane;
 use super::network::Weather;
+use super::simulation::Simulation;
 use super::steward::master_of;
 use super::world::Event;
+use crate::ErrorKind::{Failed, Full, ReadOnly, Unknown};
 use crate::command::{Command, Condition, Expiry, Set, command_payload};
 use crate::db::Sync;
 use crate::random::Random;
@@ -16,7 +17,6 @@ use crate::ring::effect::Input;
 use crate::ring::node::NodeInput;
 use crate::ring::{NodeId, Quorum, RangeId};
 use crate::storage::faulty::{CrashMode, Fault as DiskFault, OpKind, Plan, When};
-use crate::ErrorKind::{Failed, Full, ReadOnly, Unknown};
 use crate::{FaultyStorage, Result};
 
 /// What has to be undone when a fault is over.
@@ -52,11 +52,23 @@ impl Simulation {
         let place = random.index(machines);
         let some = random.next();
         let everybody = u64::MAX;
-        let front = |weather, from, to, this: &mut Self| Some(Undo::Front(this.world.network.begin(weather, from, to)));
+        let front = |weather, from, to, this: &mut Self| {
+            Some(Undo::Front(this.world.network.begin(weather, from, to)))
+        };
         match fault.kind {
             FaultKind::Loss => front(Weather::Loss(20 + random.below(200)), some, everybody, self),
-            FaultKind::Delay => front(Weather::Delay(2_000 + random.below(100_000)), some, random.next(), self),
-            FaultKind::Duplicate => front(Weather::Duplicate(50 + random.below(400)), some, everybody, self),
+            FaultKind::Delay => front(
+                Weather::Delay(2_000 + random.below(100_000)),
+                some,
+                random.next(),
+                self,
+            ),
+            FaultKind::Duplicate => front(
+                Weather::Duplicate(50 + random.below(400)),
+                some,
+                everybody,
+                self,
+            ),
             FaultKind::Reorder => front(Weather::Reorder, some, everybody, self),
             FaultKind::Clog => front(Weather::Clog, some, random.next(), self),
             FaultKind::OneWay => front(Weather::Cut, 1 << place, !(1 << place), self),
@@ -78,7 +90,8 @@ impl Simulation {
             FaultKind::Crash => self.end_process(place, false, fault, random),
             FaultKind::Power => {
                 let may = self.is_safe_to_forget();
-                may.then(|| self.end_process(place, true, fault, random)).flatten()
+                may.then(|| self.end_process(place, true, fault, random))
+                    .flatten()
             }
             FaultKind::BitRot => self.rot(place, random),
             FaultKind::StateRot => self.rot_state(random),
@@ -112,7 +125,8 @@ impl Simulation {
         match self.undo.remove(&index) {
             Some(Undo::Front(front)) => {
                 self.world.clear(front);
-                let is_partition = (self.world.faults.get(index)).is_some_and(|fault| fault.kind == FaultKind::Partition);
+                let is_partition = (self.world.faults.get(index))
+                    .is_some_and(|fault| fault.kind == FaultKind::Partition);
                 if is_partition {
                     self.world.clear(front + 1);
                 }
@@ -151,12 +165,19 @@ impl Simulation {
         self.world.after(for_ms * 1000, Event::Boot { place, life });
     }
 
-    fn end_process(&mut self, place: usize, power: bool, fault: Fault, random: &mut Random) -> Option<Undo> {
+    fn end_process(
+        &mut self,
+        place: usize,
+        power: bool,
+        fault: Fault,
+        random: &mut Random,
+    ) -> Option<Undo> {
         self.hosts[place].running.as_ref()?;
         let seed = random.next();
         // What a cut tail held was never acknowledged, but it cannot be told from what was: such a copy may have
         // forgotten something, and with another one away that is more than is promised.
-        let is_torn = random.coin() && (!self.world.setup.promises() || self.steward.is_whole(&self.hosts));
+        let is_torn =
+            random.coin() && (!self.world.setup.promises() || self.steward.is_whole(&self.hosts));
         let mode = match (power, is_torn) {
             (false, false) => CrashMode::ProcessKilled,
             (false, true) => CrashMode::ProcessKilledTorn { seed },
@@ -219,7 +240,13 @@ impl Simulation {
             .collect();
         let place = random.index(lanes.len().max(1));
         let number = Bytes::from(random.next().to_string());
-        let set = Set { key, value: number, condition: Condition::Always, get: false, expiry: Expiry::Clear };
+        let set = Set {
+            key,
+            value: number,
+            condition: Condition::Always,
+            get: false,
+            expiry: Expiry::Clear,
+        };
         lanes.get_mut(place)?.rot = Some(command_payload(&Command::Set(set)));
         Some(Undo::Nothing)
     }
@@ -238,9 +265,12 @@ impl Simulation {
         let settles = match random.below(3) {
             0 => When::kind(OpKind::SettleSynced),
             1 => When::kind(OpKind::SettleWritten).or_kind(OpKind::SettleSynced),
-            _ => When::kind(OpKind::Read).or_kind(OpKind::Commit).or_kind(OpKind::Create),
+            _ => When::kind(OpKind::Read)
+                .or_kind(OpKind::Commit)
+                .or_kind(OpKind::Create),
         };
-        host.disk.set_plan(Plan::new().once(settles.after(random.below(20)), DiskFault::Fail));
+        host.disk
+            .set_plan(Plan::new().once(settles.after(random.below(20)), DiskFault::Fail));
         Some(Undo::Disk(place))
     }
 
@@ -253,7 +283,9 @@ impl Simulation {
             .collect();
         let voter = random.index(target.voters.len());
         match random.below(5) {
-            0..=1 if !others.is_empty() => target.voters[voter] = others[random.index(others.len())],
+            0..=1 if !others.is_empty() => {
+                target.voters[voter] = others[random.index(others.len())]
+            }
             2 => target.voters.swap(0, voter),
             3 => target.quorum = other_quorum(target.quorum).unwrap_or(target.quorum),
             _ => {
@@ -288,7 +320,10 @@ impl Simulation {
                     }
                 }
                 _ => {
-                    let what = format!("{} {} on a sound disk: {}", host.id, trouble.doing, trouble.error);
+                    let what = format!(
+                        "{} {} on a sound disk: {}",
+                        host.id, trouble.doing, trouble.error
+                    );
                     self.world.invariants.violate(what);
                     if host.running.is_none() {
                         self.swap_disk(place, 200);

@@ -72,7 +72,9 @@ fn hash_of(entry: &Entry) -> u64 {
     match &entry.content {
         Content::Empty => xxh3_64_with_seed(b"", seed),
         Content::Command(payload) => xxh3_64_with_seed(payload, seed),
-        Content::Configuration(configuration) => xxh3_64_with_seed(format!("{configuration:?}").as_bytes(), seed),
+        Content::Configuration(configuration) => {
+            xxh3_64_with_seed(format!("{configuration:?}").as_bytes(), seed)
+        }
     }
 }
 
@@ -101,7 +103,8 @@ impl Invariants {
 
     pub(super) fn violate(&mut self, what: String) {
         if self.violations.len() < VIOLATIONS_MOST {
-            self.violations.push(format!("at {} ms: {what}", self.now_ms));
+            self.violations
+                .push(format!("at {} ms: {what}", self.now_ms));
         }
     }
 
@@ -138,16 +141,29 @@ impl Invariants {
     }
 
     /// Takes note of an event.
-    pub(super) fn saw(&mut self, now_ms: u64, node: NodeId, range: RangeId, event: &Event, replica: Option<&Range>) {
+    pub(super) fn saw(
+        &mut self,
+        now_ms: u64,
+        node: NodeId,
+        range: RangeId,
+        event: &Event,
+        replica: Option<&Range>,
+    ) {
         self.now_ms = now_ms;
         match *event {
             Event::Recovered { .. } => self.recovered += 1,
             Event::Mismatch { node, at } => {
                 self.mismatches += 1;
                 // A copy that has rotted may have been sent to others before it was found.
-                let mut known = self.rotten.iter_mut().filter(|((_, rotten), _)| *rotten == range).peekable();
+                let mut known = self
+                    .rotten
+                    .iter_mut()
+                    .filter(|((_, rotten), _)| *rotten == range)
+                    .peekable();
                 if known.peek().is_none() {
-                    self.violate(format!("range {range}: the state of {node} differs at {at}"));
+                    self.violate(format!(
+                        "range {range}: the state of {node} differs at {at}"
+                    ));
                 } else {
                     known.for_each(|(_, found)| *found = true);
                 }
@@ -158,13 +174,19 @@ impl Invariants {
         let promises = self.promises;
         let facts = self.ranges.entry(range).or_default();
         match *event {
-            Event::Elected { term, last, by_flagged } => {
+            Event::Elected {
+                term,
+                last,
+                by_flagged,
+            } => {
                 self.elections += 1;
                 self.by_flagged += u64::from(by_flagged);
                 let first = *facts.masters.entry(term).or_insert(node);
                 let committed = facts.committed;
                 if first != node {
-                    self.violate(format!("range {range} has two masters in term {term}: {first} and {node}"));
+                    self.violate(format!(
+                        "range {range} has two masters in term {term}: {first} and {node}"
+                    ));
                 }
                 let knows = committed.index <= last.index
                     && replica.is_none_or(|replica| {
@@ -198,7 +220,13 @@ impl Invariants {
     }
 
     /// Takes note of records that were handed to a log.
-    pub(super) fn appended(&mut self, node: NodeId, range: RangeId, append: u64, records: &[Record]) {
+    pub(super) fn appended(
+        &mut self,
+        node: NodeId,
+        range: RangeId,
+        append: u64,
+        records: &[Record],
+    ) {
         let facts = self.ranges.entry(range).or_default();
         let copy = facts.copies.entry(node).or_default();
         let mut wrong = Vec::new();
@@ -213,7 +241,10 @@ impl Invariants {
                     let seen = (before.term, hash_of(entry));
                     let known = *facts.entries.entry(key(entry.id())).or_insert(seen);
                     if known != seen {
-                        wrong.push(format!("range {range}: {node} has another entry {} than others", entry.id()));
+                        wrong.push(format!(
+                            "range {range}: {node} has another entry {} than others",
+                            entry.id()
+                        ));
                     }
                 }
                 Record::Truncate(from) => copy.last = copy.last.filter(|last| last.index < *from),
@@ -221,7 +252,9 @@ impl Invariants {
                     let old = std::mem::replace(&mut copy.state, *state);
                     copy.pending.push((append, *state));
                     if goes_back(old, *state) {
-                        wrong.push(format!("range {range}: the hard state of {node} went from {old:?} to {state:?}"));
+                        wrong.push(format!(
+                            "range {range}: the hard state of {node} went from {old:?} to {state:?}"
+                        ));
                     }
                 }
             }
@@ -249,13 +282,19 @@ impl Invariants {
         let copy = facts.copies.entry(node).or_default();
         let (durable, found) = (copy.durable, recovered.state);
         *copy = Copy {
-            last: recovered.entries.last().map(|entry| entry.id()).or(Some(recovered.before)),
+            last: recovered
+                .entries
+                .last()
+                .map(|entry| entry.id())
+                .or(Some(recovered.before)),
             state: found,
             durable: found,
             ..Copy::default()
         };
         if !found.amnesiac && goes_back(durable, found) {
-            self.violate(format!("range {range}: {node} had {durable:?} and came back with {found:?}"));
+            self.violate(format!(
+                "range {range}: {node} had {durable:?} and came back with {found:?}"
+            ));
         }
         self.chain_at(range, recovered.applied)
     }
@@ -292,7 +331,10 @@ impl Invariants {
         for entry in entries {
             let id = entry.id();
             let known_before = chain != 0 || id.index == 1;
-            chain = xxh3_64_with_seed(&hash_of(entry).to_le_bytes(), chain ^ id.term.rotate_left(32) ^ id.index) | 1;
+            chain = xxh3_64_with_seed(
+                &hash_of(entry).to_le_bytes(),
+                chain ^ id.term.rotate_left(32) ^ id.index,
+            ) | 1;
             let reply = replies.next_if(|(index, _)| *index == id.index);
             let seen = (chain, reply.map_or(0, |(_, reply)| hash_of_reply(reply)));
             let known = *facts.applied.entry(key(id)).or_insert(seen);
@@ -300,11 +342,18 @@ impl Invariants {
                 chain = known.0;
             }
             if known != (chain, seen.1) {
-                wrong.push(format!("range {range}: {node} has applied {id} to another state than others"));
+                wrong.push(format!(
+                    "range {range}: {node} has applied {id} to another state than others"
+                ));
             }
-            let others = facts.applied.range((id.index, 0)..=(id.index, Term::MAX)).count();
+            let others = facts
+                .applied
+                .range((id.index, 0)..=(id.index, Term::MAX))
+                .count();
             if promises && others > 1 {
-                wrong.push(format!("range {range}: {node} has applied {id}, others another entry there"));
+                wrong.push(format!(
+                    "range {range}: {node} has applied {id}, others another entry there"
+                ));
             }
         }
         while facts.applied.len() > ENTRIES_MOST {
@@ -318,9 +367,14 @@ impl Invariants {
     pub(super) fn acknowledged(&mut self, range: RangeId, at: LogId) {
         let facts = self.ranges.entry(range).or_default();
         let is_applied = facts.applied.contains_key(&key(at));
-        let is_old = facts.applied.first_key_value().is_some_and(|(first, _)| *first > key(at));
+        let is_old = facts
+            .applied
+            .first_key_value()
+            .is_some_and(|(first, _)| *first > key(at));
         if !is_applied && !is_old {
-            self.violate(format!("range {range}: {at} was acknowledged and never applied"));
+            self.violate(format!(
+                "range {range}: {at} was acknowledged and never applied"
+            ));
         }
     }
 }

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::checkers::{Key, Op, Outcome as Ended, Reply as Seen, Value, Verdict, durability, expiry, linearizable};
+use super::checkers::{
+    Key, Op, Outcome as Ended, Reply as Seen, Value, Verdict, durability, expiry, linearizable,
+};
 use super::faults::FaultKind;
 use super::host::Host;
 use super::keys::Kind;
 use super::report::Report;
 use super::simulation::Simulation;
 use super::steward::master_of;
+use crate::Result;
 use crate::command::{Command, Reply};
 use crate::ring::RangeId;
-use crate::Result;
 
 /// Choices that a search for an order may make.
 const BUDGET: u64 = 2_000_000;
@@ -31,26 +33,54 @@ impl Simulation {
         let keys = self.clients.workload.keys();
         stale.retain(|read| keys.all[read.key as usize].1 != Kind::Fleeting);
         let verdict = linearizable::check(history, BUDGET);
-        let tampers = |fault: &super::Fault| matches!(fault.kind, FaultKind::ClockJump | FaultKind::ClockSkew);
-        let tolerance_us = if self.world.faults.iter().any(tampers) { u64::MAX } else { TOLERANCE_US };
+        let tampers = |fault: &super::Fault| {
+            matches!(fault.kind, FaultKind::ClockJump | FaultKind::ClockSkew)
+        };
+        let tolerance_us = if self.world.faults.iter().any(tampers) {
+            u64::MAX
+        } else {
+            TOLERANCE_US
+        };
         let mut wrong = Vec::new();
         if promises {
-            wrong.extend(lost.iter().map(|lost| format!("an acknowledged write was lost: {lost:?}")));
+            wrong.extend(
+                lost.iter()
+                    .map(|lost| format!("an acknowledged write was lost: {lost:?}")),
+            );
             if let Verdict::Violation(violation) = &verdict {
                 wrong.push(violation.to_string());
             }
             let faults = expiry::check(history, tolerance_us);
             wrong.extend(faults.iter().map(|fault| {
                 let of = |op: usize| history.operations().get(op);
-                let (expiry::Fault::AliveAgain { gone: one, alive: other, .. }
-                | expiry::Fault::Overdue { write: one, alive: other, .. }
-                | expiry::Fault::Vanished { write: one, gone: other, .. }) = *fault;
-                format!("a key that expires: {fault:?}: {:?}, {:?}", of(one), of(other))
+                let (expiry::Fault::AliveAgain {
+                    gone: one,
+                    alive: other,
+                    ..
+                }
+                | expiry::Fault::Overdue {
+                    write: one,
+                    alive: other,
+                    ..
+                }
+                | expiry::Fault::Vanished {
+                    write: one,
+                    gone: other,
+                    ..
+                }) = *fault;
+                format!(
+                    "a key that expires: {fault:?}: {:?}, {:?}",
+                    of(one),
+                    of(other)
+                )
             }));
         } else {
             wrong.extend(self.unnamed(&lost));
         }
-        wrong.into_iter().take(10).for_each(|what| self.world.invariants.violate(what));
+        wrong
+            .into_iter()
+            .take(10)
+            .for_each(|what| self.world.invariants.violate(what));
         let invariants = &self.world.invariants;
         Report {
             seed: self.world.setup.seed,
@@ -94,7 +124,9 @@ impl Simulation {
                 continue;
             };
             let Some(value) = self.clients.workload.value_of(key as Key, &reply) else {
-                self.world.invariants.violate(format!("key {key} holds {reply:?}"));
+                self.world
+                    .invariants
+                    .violate(format!("key {key} holds {reply:?}"));
                 continue;
             };
             let now_us = self.world.now_us;
@@ -112,14 +144,18 @@ impl Simulation {
         let (place, _) = master_of(&self.hosts, range)?;
         let first = read(&self.hosts[place], name.clone())?.ok()?;
         for host in &self.hosts {
-            let holds = (host.running.as_ref()).is_some_and(|running| running.node.range(range).is_some());
+            let holds =
+                (host.running.as_ref()).is_some_and(|running| running.node.range(range).is_some());
             if !holds || host.place == place {
                 continue;
             }
             match read(host, name.clone()) {
                 Some(Ok(reply)) if reply == first => {}
                 other => {
-                    let what = format!("range {range}: {} holds {other:?} in {name:?}, the master {first:?}", host.id);
+                    let what = format!(
+                        "range {range}: {} holds {other:?} in {name:?}, the master {first:?}",
+                        host.id
+                    );
                     self.world.invariants.violate(what);
                 }
             }
@@ -129,11 +165,15 @@ impl Simulation {
 
     /// Lost writes that no lost-writes file names, where no disk was lost.
     fn unnamed(&self, lost: &[durability::LostWrite]) -> Vec<String> {
-        let takes_files = |kind: &str| ["disk-swap", "bit-rot", "power", "eio", "enospc"].contains(&kind);
+        let takes_files =
+            |kind: &str| ["disk-swap", "bit-rot", "power", "eio", "enospc"].contains(&kind);
         if self.inflicted.keys().any(|kind| takes_files(kind)) {
             return Vec::new();
         }
-        let running = self.hosts.iter().filter_map(|host| host.running.as_ref().map(|running| (host, running)));
+        let running = self
+            .hosts
+            .iter()
+            .filter_map(|host| host.running.as_ref().map(|running| (host, running)));
         let files = running.map(|(host, running)| host.process.block_on(running.store.lost()));
         let lines: Vec<String> = files.filter_map(Result::ok).flatten().collect();
         let mut unnamed = Vec::new();
@@ -143,7 +183,9 @@ impl Simulation {
             };
             let start = format!("range {range} index {} term {} ", at.index, at.term);
             if !lines.iter().any(|line| line.starts_with(&start)) {
-                unnamed.push(format!("{lost:?}, entry {at} of range {range}, is in no lost-writes file"));
+                unnamed.push(format!(
+                    "{lost:?}, entry {at} of range {range}, is in no lost-writes file"
+                ));
             }
         }
         unnamed

@@ -20,8 +20,14 @@ pub(super) enum Kind {
 const USES_MOST: u32 = 60;
 
 /// Places for keys in each slot, and what they hold.
-pub(super) const KINDS: [Kind; 6] =
-    [Kind::Register, Kind::Register, Kind::Register, Kind::Counter, Kind::List, Kind::Fleeting];
+pub(super) const KINDS: [Kind; 6] = [
+    Kind::Register,
+    Kind::Register,
+    Kind::Register,
+    Kind::Counter,
+    Kind::List,
+    Kind::Fleeting,
+];
 
 /// A slot that clients use: one a range.
 pub(super) struct Slot {
@@ -50,7 +56,10 @@ impl Keys {
     /// As many ranges, spread over all arcs, with a slot each.
     pub(super) fn new(arcs: u32) -> Self {
         let arcs = arcs.clamp(1, u32::from(ARCS));
-        let mut keys = Self { slots: Vec::new(), all: Vec::new() };
+        let mut keys = Self {
+            slots: Vec::new(),
+            all: Vec::new(),
+        };
         for arc in 0..arcs {
             let range = arc * u32::from(ARCS) / arcs;
             let tags = (0u32..).map(|number| format!("{number:x}"));
@@ -63,7 +72,12 @@ impl Keys {
                 places[place] = (keys.all.len() as Key, 0);
                 keys.all.push((arc as usize, kind));
             }
-            keys.slots.push(Slot { range, slot, tag, places });
+            keys.slots.push(Slot {
+                range,
+                slot,
+                tag,
+                places,
+            });
         }
         keys
     }
@@ -102,7 +116,10 @@ impl Keys {
             Kind::Fleeting => 'f',
         };
         let name = format!("{{{}}}{letter}{key}", self.slots[slot].tag);
-        Named { key, name: name.into() }
+        Named {
+            key,
+            name: name.into(),
+        }
     }
 }
 

@@ -117,7 +117,11 @@ impl Host {
             return;
         };
         match effect {
-            Effect::Append { append, records, synced } => {
+            Effect::Append {
+                append,
+                records,
+                synced,
+            } => {
                 return self.append(range, append, &records, synced, world);
             }
             Effect::Apply(entries) => {
@@ -140,7 +144,14 @@ impl Host {
                 lane.exclusive = true;
                 return self.run(async move {
                     let part = store.snapshot_read(&pinned, number, PART_BYTES).await;
-                    let input = part.map(|(bytes, last)| Some(Input::SnapshotRead { id, number, bytes, last }));
+                    let input = part.map(|(bytes, last)| {
+                        Some(Input::SnapshotRead {
+                            id,
+                            number,
+                            bytes,
+                            last,
+                        })
+                    });
                     Done::Range(range, incarnation, input)
                 });
             }
@@ -161,9 +172,10 @@ impl Host {
                     let installed = store.snapshot_install(range, &head, state).await;
                     installed.map(|()| Some(Input::SnapshotInstalled { id: head.id }))
                 }
-                Effect::WriteLost { entries, behind } => {
-                    store.write_lost(range, &entries, behind).await.map(|()| None)
-                }
+                Effect::WriteLost { entries, behind } => store
+                    .write_lost(range, &entries, behind)
+                    .await
+                    .map(|()| None),
                 Effect::Digest { at } => {
                     let digest = store.digest(range).await;
                     digest.map(|digest| Some(Input::Digested { at, digest }))
@@ -181,7 +193,14 @@ impl Host {
         Some((running, incarnation))
     }
 
-    fn append(&mut self, range: RangeId, append: u64, records: &[Record], synced: bool, world: &mut World) {
+    fn append(
+        &mut self,
+        range: RangeId,
+        append: u64,
+        records: &[Record],
+        synced: bool,
+        world: &mut World,
+    ) {
         let id = self.id;
         let Some((running, incarnation)) = self.lane(range) else {
             return;
@@ -189,7 +208,11 @@ impl Host {
         world.invariants.appended(id, range, append, records);
         match running.store.append(range, incarnation, records) {
             Ok(ticket) => {
-                let batch = running.gathering.get_or_insert(Batch { ticket, synced, appends: Vec::new() });
+                let batch = running.gathering.get_or_insert(Batch {
+                    ticket,
+                    synced,
+                    appends: Vec::new(),
+                });
                 batch.ticket = ticket;
                 batch.synced |= synced;
                 batch.appends.push((range, incarnation, append));
@@ -224,7 +247,11 @@ impl Host {
             return;
         };
         let store = running.store.clone();
-        let at_least = if batch.synced { Durability::Synced } else { Durability::Written };
+        let at_least = if batch.synced {
+            Durability::Synced
+        } else {
+            Durability::Written
+        };
         self.run(async move {
             let settled = store.settle(batch.ticket, at_least).await;
             Done::Settled(batch, settled)
@@ -246,15 +273,27 @@ impl Host {
             lane.has_rotted = true;
         }
         self.run(async move {
-            let mut replies = store.apply(range, rotted.as_ref().unwrap_or(&entries)).await;
+            let mut replies = store
+                .apply(range, rotted.as_ref().unwrap_or(&entries))
+                .await;
             if let Ok(replies) = &mut replies {
-                replies.retain(|(index, _)| entries.iter().any(|entry| entry.index == *index && entry.is_command()));
+                replies.retain(|(index, _)| {
+                    entries
+                        .iter()
+                        .any(|entry| entry.index == *index && entry.is_command())
+                });
             }
             Done::Applied(range, incarnation, Applied { entries, replies })
         });
     }
 
-    pub(super) fn take_applied(&mut self, range: RangeId, incarnation: Index, applied: Applied, world: &mut World) {
+    pub(super) fn take_applied(
+        &mut self,
+        range: RangeId,
+        incarnation: Index,
+        applied: Applied,
+        world: &mut World,
+    ) {
         let id = self.id;
         let Some((running, _)) = self.lane(range) else {
             return;
@@ -271,9 +310,15 @@ impl Host {
         };
         match applied.replies {
             Ok(replies) => {
-                lane.chain = world.invariants.applied(id, range, lane.chain, &applied.entries, &replies);
+                lane.chain =
+                    world
+                        .invariants
+                        .applied(id, range, lane.chain, &applied.entries, &replies);
                 if let Some(last) = applied.entries.last() {
-                    let input = Input::Applied { upto: last.id(), replies };
+                    let input = Input::Applied {
+                        upto: last.id(),
+                        replies,
+                    };
                     self.tell(range, incarnation, input, world);
                 }
                 self.advance_lane(range, world);
@@ -300,7 +345,12 @@ impl Host {
                     lane.snapshots.insert(id, pinned);
                     lane.exclusive = false;
                 }
-                self.tell(range, incarnation, Input::SnapshotOpened { id, at, time_ms }, world);
+                self.tell(
+                    range,
+                    incarnation,
+                    Input::SnapshotOpened { id, at, time_ms },
+                    world,
+                );
                 self.advance_lane(range, world);
                 self.hand_to_disk(world);
             }
@@ -340,9 +390,14 @@ impl Host {
 
 /// These entries with a command in the place of one that does nothing, if there is one.
 fn rotted(entries: &[Arc<Entry>], payload: Bytes) -> Option<Vec<Arc<Entry>>> {
-    let place = entries.iter().position(|entry| matches!(entry.content, Content::Empty))?;
+    let place = entries
+        .iter()
+        .position(|entry| matches!(entry.content, Content::Empty))?;
     let mut entries = entries.to_vec();
     let content = Content::Command(payload);
-    entries[place] = Arc::new(Entry { content, ..(*entries[place]).clone() });
+    entries[place] = Arc::new(Entry {
+        content,
+        ..(*entries[place]).clone()
+    });
     Some(entries)
 }

@@ -62,15 +62,26 @@ impl Network {
     pub(super) fn begin(&mut self, weather: Weather, from: u64, to: u64) -> u64 {
         self.next_front += 1;
         let id = self.next_front;
-        self.fronts.push(Front { id, weather, from, to });
+        self.fronts.push(Front {
+            id,
+            weather,
+            from,
+            to,
+        });
         id
     }
 
     /// Ends a front; what waited for it goes on.
-    pub(super) fn end(&mut self, id: u64, now_us: u64, arrive: &mut impl FnMut(u64, usize, Packet)) {
+    pub(super) fn end(
+        &mut self,
+        id: u64,
+        now_us: u64,
+        arrive: &mut impl FnMut(u64, usize, Packet),
+    ) {
         self.fronts.retain(|front| front.id != id);
         let waiting = std::mem::take(&mut self.waiting);
-        let (free, still): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|&(front, ..)| front == id);
+        let (free, still): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|&(front, ..)| front == id);
         self.waiting = still;
         for (_, from, to, packet) in free {
             self.send(now_us, from, to, packet, arrive);
@@ -115,7 +126,11 @@ impl Network {
         if loss > 0 && self.random.below(1000) < loss {
             return;
         }
-        let copies = if twice > 0 && self.random.below(1000) < twice { 2 } else { 1 };
+        let copies = if twice > 0 && self.random.below(1000) < twice {
+            2
+        } else {
+            1
+        };
         let mut packet = Some(packet);
         for copy in (0..copies).rev() {
             let spread_us = CALM_SPREAD_US + more_us + if overtakes { 30_000 } else { 0 };
@@ -125,7 +140,11 @@ impl Network {
                 at_us = at_us.max(*last);
             }
             *last = at_us.max(*last);
-            let sent = if copy == 0 { packet.take() } else { packet.clone() };
+            let sent = if copy == 0 {
+                packet.take()
+            } else {
+                packet.clone()
+            };
             if let Some(sent) = sent {
                 arrive(at_us, to, sent);
             }
@@ -139,7 +158,12 @@ mod tests {
     use crate::ring::NodeId;
 
     fn packet() -> Packet {
-        Packet { from: NodeId(1), to: NodeId(2), said: Vec::new(), map_version: 0 }
+        Packet {
+            from: NodeId(1),
+            to: NodeId(2),
+            said: Vec::new(),
+            map_version: 0,
+        }
     }
 
     fn sent(network: &mut Network, times: u32) -> Vec<u64> {

@@ -62,7 +62,12 @@ impl Setup {
         match &self.schedule {
             Some(schedule) => schedule.clone(),
             None => {
-                let covered: Vec<FaultKind> = self.faults.iter().copied().filter(|&kind| self.covers(kind)).collect();
+                let covered: Vec<FaultKind> = self
+                    .faults
+                    .iter()
+                    .copied()
+                    .filter(|&kind| self.covers(kind))
+                    .collect();
                 Fault::schedule(self.seed, &covered, self.millis)
             }
         }
@@ -74,7 +79,9 @@ impl Setup {
         let alone = self.quorum.acknowledge() < 2 && self.promises();
         match kind {
             FaultKind::DiskSwap | FaultKind::BitRot | FaultKind::StateRot => !alone,
-            FaultKind::Power | FaultKind::Eio | FaultKind::Enospc => !alone || self.sync == Sync::Always,
+            FaultKind::Power | FaultKind::Eio | FaultKind::Enospc => {
+                !alone || self.sync == Sync::Always
+            }
             _ => true,
         }
     }
@@ -104,7 +111,14 @@ impl Setup {
         match &self.schedule {
             Some(schedule) => {
                 let faults: Vec<String> = schedule.iter().map(Fault::to_string).collect();
-                line.push_str(&format!(" --schedule {}", if faults.is_empty() { "none".into() } else { faults.join(",") }));
+                line.push_str(&format!(
+                    " --schedule {}",
+                    if faults.is_empty() {
+                        "none".into()
+                    } else {
+                        faults.join(",")
+                    }
+                ));
             }
             None if self.faults.is_empty() => line.push_str(" --faults none"),
             None if self.faults.len() == FaultKind::ALL.len() => line.push_str(" --faults all"),
@@ -131,5 +145,7 @@ pub fn mutation_name(mutation: Mutation) -> String {
 
 /// The mutation of that name.
 pub fn mutation_named(name: &str) -> Option<Mutation> {
-    Mutation::ALL.into_iter().find(|&mutation| mutation_name(mutation) == name)
+    Mutation::ALL
+        .into_iter()
+        .find(|&mutation| mutation_name(mutation) == name)
 }

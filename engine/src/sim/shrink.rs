@@ -32,13 +32,22 @@ impl<F: FnMut(&Setup)> Shrinker<F> {
 /// does; gives the last, and its report. None if it does not fail at all.
 pub fn shrink(setup: &Setup, told: impl FnMut(&Setup)) -> Option<(Setup, Report)> {
     let mut shrinker = Shrinker { tries: 0, told };
-    let mut best = Setup { schedule: Some(setup.faults_to_come()), ..setup.clone() };
+    let mut best = Setup {
+        schedule: Some(setup.faults_to_come()),
+        ..setup.clone()
+    };
     let mut report = shrinker.fails(&best)?;
     loop {
         let before = size(&best);
         let cut_short = [
-            Setup { millis: best.millis / 2, ..best.clone() },
-            Setup { millis: best.millis * 4 / 5, ..best.clone() },
+            Setup {
+                millis: best.millis / 2,
+                ..best.clone()
+            },
+            Setup {
+                millis: best.millis * 4 / 5,
+                ..best.clone()
+            },
         ];
         for shorter in cut_short.into_iter().map(within) {
             if shorter.millis >= 500
@@ -48,7 +57,12 @@ pub fn shrink(setup: &Setup, told: impl FnMut(&Setup)) -> Option<(Setup, Report)
                 break;
             }
         }
-        let mut part = best.schedule.as_ref().map_or(0, Vec::len).div_ceil(2).max(1);
+        let mut part = best
+            .schedule
+            .as_ref()
+            .map_or(0, Vec::len)
+            .div_ceil(2)
+            .max(1);
         loop {
             let mut start = 0;
             while start < best.schedule.as_ref().map_or(0, Vec::len) {
@@ -77,12 +91,18 @@ fn size(setup: &Setup) -> (usize, u64) {
 fn within(setup: Setup) -> Setup {
     let mut faults: Vec<Fault> = setup.schedule.clone().unwrap_or_default();
     faults.retain(|fault| fault.at_ms < setup.millis);
-    Setup { schedule: Some(faults), ..setup }
+    Setup {
+        schedule: Some(faults),
+        ..setup
+    }
 }
 
 fn without(setup: &Setup, start: usize, count: usize) -> Setup {
     let mut faults = setup.schedule.clone().unwrap_or_default();
     let end = (start + count).min(faults.len());
     faults.drain(start..end);
-    Setup { schedule: Some(faults), ..setup.clone() }
+    Setup {
+        schedule: Some(faults),
+        ..setup.clone()
+    }
 }

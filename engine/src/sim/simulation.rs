@@ -82,13 +82,16 @@ impl Simulation {
             for place in copies {
                 self.hosts[place].founding.push((range, founding.clone()));
             }
-            self.steward.targets.insert(range, Target { voters, quorum });
+            self.steward
+                .targets
+                .insert(range, Target { voters, quorum });
         }
         for place in 0..nodes {
             self.boot(place);
         }
         for fault in 0..self.world.faults.len() {
-            self.world.at(self.world.faults[fault].at_ms * 1000, Event::Strike(fault));
+            self.world
+                .at(self.world.faults[fault].at_ms * 1000, Event::Strike(fault));
         }
         self.world.at(1_000_000, Event::Steward);
     }
@@ -163,7 +166,11 @@ impl Simulation {
             }
             Event::Client { client, serial } => self.clients.act(client, serial, hosts, world),
             Event::TimeOut { client, serial } => self.clients.time_out(client, serial, world),
-            Event::Answer { client, serial, answer } => self.clients.take(client, serial, *answer, world),
+            Event::Answer {
+                client,
+                serial,
+                answer,
+            } => self.clients.take(client, serial, *answer, world),
             Event::Strike(fault) => self.strike(fault),
             Event::Relent(fault) => self.relent(fault),
             Event::Steward => self.steward.look_around(hosts, world),

@@ -38,11 +38,16 @@ pub(super) struct Steward {
 
 /// The copy that holds office in the latest term, and its machine.
 pub(super) fn master_of(hosts: &[Host], range: RangeId) -> Option<(usize, &Range)> {
-    let copies = hosts.iter().filter(|host| host.paused.is_none()).filter_map(|host| {
-        let running = host.running.as_ref()?;
-        Some((host.place, running.node.range(range)?))
-    });
-    copies.filter(|(_, copy)| copy.is_master()).max_by_key(|(_, copy)| copy.term())
+    let copies = hosts
+        .iter()
+        .filter(|host| host.paused.is_none())
+        .filter_map(|host| {
+            let running = host.running.as_ref()?;
+            Some((host.place, running.node.range(range)?))
+        });
+    copies
+        .filter(|(_, copy)| copy.is_master())
+        .max_by_key(|(_, copy)| copy.term())
 }
 
 impl Steward {
@@ -82,22 +87,35 @@ impl Steward {
             return Ok(());
         };
         let Some((_, master)) = master_of(hosts, range) else {
-            return Err(format!("range {range} has no master; {}", copies(hosts, range)));
+            return Err(format!(
+                "range {range} has no master; {}",
+                copies(hosts, range)
+            ));
         };
         if step(master, target).is_some() || master.configuration().is_joint() {
-            return Err(format!("range {range} has {:?} and not {target:?}", master.configuration()));
+            return Err(format!(
+                "range {range} has {:?} and not {target:?}",
+                master.configuration()
+            ));
         }
         if master.commit() < master.last().index || master.commit() < master.configured_at() {
             return Err(format!("range {range} has not committed everything"));
         }
         for host in hosts {
-            let copy = host.running.as_ref().and_then(|running| running.node.range(range));
+            let copy = host
+                .running
+                .as_ref()
+                .and_then(|running| running.node.range(range));
             let member = master.configuration().member(host.id);
             match (copy, member) {
                 (None, None) => {}
                 (Some(copy), Some(member)) if copy.me() == member => {
                     let state = copy.state();
-                    if copy.applied() != master.applied() || state.void || state.amnesiac || copy.has_ended() {
+                    if copy.applied() != master.applied()
+                        || state.void
+                        || state.amnesiac
+                        || copy.has_ended()
+                    {
                         return Err(format!(
                             "range {range}: {} has applied {} and is {state:?}, the master {} {}",
                             host.id,
@@ -109,7 +127,10 @@ impl Steward {
                 }
                 (copy, member) => {
                     let me = copy.map(Range::me);
-                    return Err(format!("range {range}: {} holds {me:?} and should hold {member:?}", host.id));
+                    return Err(format!(
+                        "range {range}: {} holds {me:?} and should hold {member:?}",
+                        host.id
+                    ));
                 }
             }
         }
@@ -121,7 +142,10 @@ impl Steward {
 /// it is made the whole. Of several copies it is the one that is most advanced.
 fn recover(hosts: &mut [Host], range: RangeId, world: &World) {
     // A copy that is down or stands still may be the one to choose, or the whole range already.
-    if hosts.iter().any(|host| host.running.is_none() || host.paused.is_some()) {
+    if hosts
+        .iter()
+        .any(|host| host.running.is_none() || host.paused.is_some())
+    {
         return;
     }
     let held = hosts.iter().filter_map(|host| {
@@ -143,7 +167,12 @@ fn copies(hosts: &[Host], range: RangeId) -> String {
     let each = hosts.iter().filter_map(|host| {
         let copy = host.running.as_ref()?.node.range(range)?;
         let voters = &copy.configuration().voters.members;
-        Some(format!("{} of {voters:?} at {} is {:?}", host.id, copy.last(), copy.state()))
+        Some(format!(
+            "{} of {voters:?} at {} is {:?}",
+            host.id,
+            copy.last(),
+            copy.state()
+        ))
     });
     each.collect::<Vec<_>>().join("; ")
 }
@@ -163,14 +192,37 @@ fn step(master: &Range, target: &Target) -> Option<Change> {
         return None;
     }
     let is_member = |node: &NodeId| configuration.member(*node).is_some();
-    let missing: Vec<NodeId> = target.voters.iter().copied().filter(|node| !is_member(node)).collect();
+    let missing: Vec<NodeId> = target
+        .voters
+        .iter()
+        .copied()
+        .filter(|node| !is_member(node))
+        .collect();
     if !missing.is_empty() {
-        return Some(Change::Learners { add: missing, remove: Vec::new() });
+        return Some(Change::Learners {
+            add: missing,
+            remove: Vec::new(),
+        });
     }
-    let voters: Vec<NodeId> = configuration.voters.members.iter().map(|member| member.node).collect();
+    let voters: Vec<NodeId> = configuration
+        .voters
+        .members
+        .iter()
+        .map(|member| member.node)
+        .collect();
     if voters != target.voters || configuration.voters.quorum != target.quorum {
-        return Some(Change::Voters { nodes: target.voters.clone(), quorum: target.quorum });
+        return Some(Change::Voters {
+            nodes: target.voters.clone(),
+            quorum: target.quorum,
+        });
     }
-    let idle: Vec<NodeId> = configuration.learners.iter().map(|member| member.node).collect();
-    (!idle.is_empty()).then_some(Change::Learners { add: Vec::new(), remove: idle })
+    let idle: Vec<NodeId> = configuration
+        .learners
+        .iter()
+        .map(|member| member.node)
+        .collect();
+    (!idle.is_empty()).then_some(Change::Learners {
+        add: Vec::new(),
+        remove: idle,
+    })
 }

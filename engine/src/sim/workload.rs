@@ -38,7 +38,12 @@ pub(super) struct Workload {
 
 impl Workload {
     pub(super) fn new(arcs: u32, replicas: u8, vary: bool) -> Self {
-        Self { keys: Keys::new(arcs), next_value: 1, replicas, vary }
+        Self {
+            keys: Keys::new(arcs),
+            next_value: 1,
+            replicas,
+            vary,
+        }
     }
 
     pub(super) fn keys(&self) -> &Keys {
@@ -56,13 +61,25 @@ impl Workload {
         let key = self.keys.take(slot, place);
         let (op, command, is_read) = match KINDS[place] {
             Kind::Register => self.draw_register(slot, key, random),
-            Kind::Counter if random.below(10) < 6 => {
-                (Op::Incr(key.key), Command::IncrBy { key: key.name, by: 1 }, false)
-            }
+            Kind::Counter if random.below(10) < 6 => (
+                Op::Incr(key.key),
+                Command::IncrBy {
+                    key: key.name,
+                    by: 1,
+                },
+                false,
+            ),
             Kind::List if random.below(10) < 6 => {
                 let element = self.value();
                 let value = format!("{element:0ELEMENT_BYTES$}").into();
-                (Op::Append(key.key, element), Command::Append { key: key.name, value }, false)
+                (
+                    Op::Append(key.key, element),
+                    Command::Append {
+                        key: key.name,
+                        value,
+                    },
+                    false,
+                )
             }
             Kind::Fleeting => self.draw_fleeting(key, random),
             _ => (Op::Get(key.key), Command::Get(key.name), true),
@@ -82,26 +99,57 @@ impl Workload {
 
     fn draw_level(&self, random: &mut Random) -> ReadLevel {
         match random.below(20) {
-            0 if self.vary => ReadLevel::Strong { at_least: self.replicas },
-            1 if self.vary => ReadLevel::Strong { at_least: 2.min(self.replicas) },
+            0 if self.vary => ReadLevel::Strong {
+                at_least: self.replicas,
+            },
+            1 if self.vary => ReadLevel::Strong {
+                at_least: 2.min(self.replicas),
+            },
             2 if self.vary => ReadLevel::Weak,
             _ => ReadLevel::Configured,
         }
     }
 
-    fn draw_register(&mut self, slot: usize, key: Named, random: &mut Random) -> (Op, Command, bool) {
+    fn draw_register(
+        &mut self,
+        slot: usize,
+        key: Named,
+        random: &mut Random,
+    ) -> (Op, Command, bool) {
         let value = self.value();
         let text = padded(value, random);
         match random.below(20) {
-            0..=6 => (Op::Set(key.key, value), set(key.name, text, Expiry::Clear), false),
+            0..=6 => (
+                Op::Set(key.key, value),
+                set(key.name, text, Expiry::Clear),
+                false,
+            ),
             7..=12 => (Op::Get(key.key), Command::Get(key.name), true),
             13 => {
-                let op = Op::Cas { key: key.key, expected: None, value };
-                (op, Command::SetNx { key: key.name, value: text }, false)
+                let op = Op::Cas {
+                    key: key.key,
+                    expected: None,
+                    value,
+                };
+                (
+                    op,
+                    Command::SetNx {
+                        key: key.name,
+                        value: text,
+                    },
+                    false,
+                )
             }
             14 => {
                 let op = Op::Multi(vec![Op::Get(key.key), Op::Set(key.key, value)]);
-                (op, Command::GetSet { key: key.name, value: text }, false)
+                (
+                    op,
+                    Command::GetSet {
+                        key: key.name,
+                        value: text,
+                    },
+                    false,
+                )
             }
             15 => (Op::Delete(key.key), Command::Del(vec![key.name]), false),
             16..=17 => self.draw_many(slot, true, random),
@@ -133,10 +181,21 @@ impl Workload {
                 let (value, ttl_ms) = (self.value(), 20 + random.below(1_500));
                 let expiry = Expiry::Set(Deadline::In(ttl_ms as i64));
                 let command = set(key.name, padded(value, random), expiry);
-                (Op::SetWithTtl { key: key.key, value, ttl_ms }, command, false)
+                (
+                    Op::SetWithTtl {
+                        key: key.key,
+                        value,
+                        ttl_ms,
+                    },
+                    command,
+                    false,
+                )
             }
             3..=5 => {
-                let command = Command::Ttl { key: key.name, form: TtlForm::Millis };
+                let command = Command::Ttl {
+                    key: key.name,
+                    form: TtlForm::Millis,
+                };
                 (Op::Ttl(key.key), command, true)
             }
             _ => (Op::Get(key.key), Command::Get(key.name), true),
@@ -149,19 +208,29 @@ impl Workload {
             (Op::Set(..) | Op::SetWithTtl { .. }, Reply::Simple(_)) => Seen::Done,
             (Op::Get(key), reply) => Seen::Value(self.value_of(*key, reply)?),
             (Op::Incr(_), Reply::Int(count)) => Seen::Count(*count),
-            (Op::Append(..), Reply::Int(len)) => Seen::Length(u64::try_from(*len).ok()? / ELEMENT_BYTES as u64),
+            (Op::Append(..), Reply::Int(len)) => {
+                Seen::Length(u64::try_from(*len).ok()? / ELEMENT_BYTES as u64)
+            }
             (Op::Cas { .. }, Reply::Int(swapped)) => Seen::Swapped(*swapped == 1),
             (Op::Delete(_), Reply::Int(removed)) => Seen::Existed(*removed == 1),
             (Op::Ttl(_), Reply::Int(-2)) => Seen::Ttl(Ttl::Missing),
             (Op::Ttl(_), Reply::Int(-1)) => Seen::Ttl(Ttl::Forever),
             (Op::Ttl(_), Reply::Int(left)) => Seen::Ttl(Ttl::LeftMs(u64::try_from(*left).ok()?)),
-            (Op::Multi(ops), Reply::Simple(_)) => Seen::Many(ops.iter().map(|_| Seen::Done).collect()),
+            (Op::Multi(ops), Reply::Simple(_)) => {
+                Seen::Many(ops.iter().map(|_| Seen::Done).collect())
+            }
             (Op::Multi(ops), Reply::Array(replies)) if ops.len() == replies.len() => {
                 let parts = ops.iter().zip(replies);
-                Seen::Many(parts.map(|(op, reply)| self.seen(op, reply)).collect::<Option<_>>()?)
+                Seen::Many(
+                    parts
+                        .map(|(op, reply)| self.seen(op, reply))
+                        .collect::<Option<_>>()?,
+                )
             }
             (Op::Multi(ops), reply) => match ops.as_slice() {
-                [get @ Op::Get(_), Op::Set(..)] => Seen::Many(vec![self.seen(get, reply)?, Seen::Done]),
+                [get @ Op::Get(_), Op::Set(..)] => {
+                    Seen::Many(vec![self.seen(get, reply)?, Seen::Done])
+                }
                 _ => return None,
             },
             _ => return None,
@@ -180,7 +249,8 @@ impl Workload {
             Kind::Counter => Value::Counter(text.parse().ok()?),
             Kind::List => {
                 let elements = text.as_bytes().chunks(ELEMENT_BYTES);
-                let parsed = elements.map(|element| std::str::from_utf8(element).ok()?.parse().ok());
+                let parsed =
+                    elements.map(|element| std::str::from_utf8(element).ok()?.parse().ok());
                 Value::List(parsed.collect::<Option<_>>()?)
             }
         };
@@ -190,10 +260,20 @@ impl Workload {
 
 /// A value as it is stored: some are long, so that tables and segments fill.
 fn padded(value: u64, random: &mut Random) -> Bytes {
-    let width = if random.below(4) == 0 { random.index(800) } else { 0 };
+    let width = if random.below(4) == 0 {
+        random.index(800)
+    } else {
+        0
+    };
     format!("{value:<width$}").into()
 }
 
 fn set(key: Bytes, value: Bytes, expiry: Expiry) -> Command {
-    Command::Set(Set { key, value, expiry, condition: Condition::Always, get: false })
+    Command::Set(Set {
+        key,
+        value,
+        expiry,
+        condition: Condition::Always,
+        get: false,
+    })
 }

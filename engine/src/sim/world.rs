@@ -31,7 +31,11 @@ pub(super) enum Event {
     /// A disk has taken its time; what was handed to it is settled now.
     Settle { place: usize, life: u64 },
     /// Entries that lay about are applied now.
-    Apply { place: usize, life: u64, range: RangeId },
+    Apply {
+        place: usize,
+        life: u64,
+        range: RangeId,
+    },
     /// A process starts.
     Boot { place: usize, life: u64 },
     /// A process has to go, as its storage has failed it.
@@ -41,7 +45,11 @@ pub(super) enum Event {
     /// A client gives up on what it has asked.
     TimeOut { client: usize, serial: u64 },
     /// A client hears.
-    Answer { client: usize, serial: u64, answer: Box<Answer> },
+    Answer {
+        client: usize,
+        serial: u64,
+        answer: Box<Answer>,
+    },
     /// A fault strikes.
     Strike(usize),
     /// A fault is over.
@@ -154,7 +162,11 @@ impl World {
         let at_us = at_us.max(self.now_us + 1).next_multiple_of(GRAIN_US);
         self.serial += 1;
         let serial = self.serial;
-        self.queue.push(Scheduled { at_us, serial, event });
+        self.queue.push(Scheduled {
+            at_us,
+            serial,
+            event,
+        });
     }
 
     /// When the next thing happens.
@@ -173,7 +185,8 @@ impl World {
     /// Lets time pass, and what the stores do in the background happen.
     pub(super) fn pass_to(&mut self, at_us: u64) {
         let by_us = at_us.saturating_sub(self.now_us);
-        self.runtime.advance(std::time::Duration::from_micros(by_us));
+        self.runtime
+            .advance(std::time::Duration::from_micros(by_us));
         self.now_us = at_us;
     }
 
@@ -184,7 +197,9 @@ impl World {
         note_packet(&mut self.digest, self.now_us, &packet);
         let mut arrivals = Vec::new();
         self.network
-            .send(self.now_us, from, to, packet, &mut |at, to, packet| arrivals.push((at, to, packet)));
+            .send(self.now_us, from, to, packet, &mut |at, to, packet| {
+                arrivals.push((at, to, packet))
+            });
         self.deliver(arrivals);
     }
 
@@ -197,21 +212,26 @@ impl World {
     /// Ends a front of bad weather.
     pub(super) fn clear(&mut self, front: u64) {
         let mut arrivals = Vec::new();
-        self.network
-            .end(front, self.now_us, &mut |at, to, packet| arrivals.push((at, to, packet)));
+        self.network.end(front, self.now_us, &mut |at, to, packet| {
+            arrivals.push((at, to, packet))
+        });
         self.deliver(arrivals);
     }
 
     /// Ends all bad weather.
     pub(super) fn clear_up(&mut self) {
         let mut arrivals = Vec::new();
-        self.network
-            .heal(self.now_us, &mut |at, to, packet| arrivals.push((at, to, packet)));
+        self.network.heal(self.now_us, &mut |at, to, packet| {
+            arrivals.push((at, to, packet))
+        });
         self.deliver(arrivals);
     }
 
     pub(super) fn answer(&mut self, request: RequestId, answer: Result<Answer>) {
-        let answer = answer.unwrap_or(Answer::Read { reply: None, elapse: false });
+        let answer = answer.unwrap_or(Answer::Read {
+            reply: None,
+            elapse: false,
+        });
         self.answers.push((request, answer));
     }
 }
@@ -229,18 +249,39 @@ fn note_packet(digest: &mut Digest, now_us: u64, packet: &Packet) {
 }
 
 fn note_message(digest: &mut Digest, message: &Message) {
-    digest.add_all([u64::from(message.range), message.term, message.body.name().len() as u64]);
+    digest.add_all([
+        u64::from(message.range),
+        message.term,
+        message.body.name().len() as u64,
+    ]);
     match &message.body {
         Body::Append(append) => {
-            let last = append.entries.last().map_or(append.before, |entry| entry.id());
-            digest.add_all([append.before.index, last.index, last.term, append.commit, append.round]);
+            let last = append
+                .entries
+                .last()
+                .map_or(append.before, |entry| entry.id());
+            digest.add_all([
+                append.before.index,
+                last.index,
+                last.term,
+                append.commit,
+                append.round,
+            ]);
         }
         Body::Report(report) => {
             let missing = report.missing.map_or(0, |missing| missing.behind + 1);
-            digest.add_all([report.stored, report.applied, report.round, missing, report.wall_ms]);
+            digest.add_all([
+                report.stored,
+                report.applied,
+                report.round,
+                missing,
+                report.wall_ms,
+            ]);
         }
         Body::Ballot { asked, granted, .. } => digest.add_all([*asked, u64::from(*granted)]),
-        Body::Chunk(chunk) => digest.add_all([chunk.head.at.index, chunk.number, chunk.bytes.len() as u64]),
+        Body::Chunk(chunk) => {
+            digest.add_all([chunk.head.at.index, chunk.number, chunk.bytes.len() as u64])
+        }
         _ => {}
     }
 }

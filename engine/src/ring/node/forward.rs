@@ -161,7 +161,13 @@ impl Node {
             payload,
             at_least,
         } = asked;
-        if !self.forwards.heard.entry(from).or_default().is_first(request) {
+        if !self
+            .forwards
+            .heard
+            .entry(from)
+            .or_default()
+            .is_first(request)
+        {
             return;
         }
         if !self.ranges.contains_key(&range) {
