@@ -217,7 +217,7 @@ fn print(setup: &Setup, report: &Report) {
         (true, None) => "undecided",
     };
     println!(
-        "seed {} ({}): {verdict}; {:.1} s simulated, {:.0} a second; {} operations, {} acknowledged, {} lost, {} stale; {} elections, {} snapshots, healed in {} ms; {}",
+        "seed {} ({}): {verdict}; {:.1} s simulated, {:.0} a second; {} operations, {} acknowledged, {} lost, {} stale; {} elections, {} snapshots, {} recovered, {} mismatches, healed in {} ms; {}",
         report.seed,
         report.quorum,
         report.simulated_seconds,
@@ -228,6 +228,8 @@ fn print(setup: &Setup, report: &Report) {
         report.stale,
         report.elections,
         report.snapshots,
+        report.recovered,
+        report.mismatches,
         report.healed_ms,
         report.trace_hash
     );

@@ -134,6 +134,20 @@ pub enum Input {
         /// To whom.
         to: Option<NodeId>,
     },
+    /// An operator makes this copy the whole range, whatever the others hold. What only they know is lost.
+    Recover {
+        /// Who asks.
+        request: RequestId,
+    },
+    /// Compare the copies' states; asked of the master.
+    Scrub,
+    /// The range's state has been summed up.
+    Digested {
+        /// The last entry that was applied then.
+        at: Index,
+        /// The sum.
+        digest: u64,
+    },
     /// The snapshot that was asked for is open.
     SnapshotOpened {
         /// Its number.
@@ -217,6 +231,8 @@ pub enum Refusal {
     Changing,
     /// This copy has to be replaced first.
     Void,
+    /// There is a master, so there is nothing to recover from.
+    Led,
     /// The request makes no sense for this range.
     Invalid(Invalid),
 }
@@ -250,6 +266,12 @@ pub enum Effect {
     },
     /// Apply these, in order, and answer with `Applied`.
     Apply(Vec<Arc<Entry>>),
+    /// Sum up the range's applied state as it is now, with nothing applied behind this entry; answer with
+    /// `Digested`.
+    Digest {
+        /// The last entry applied.
+        at: Index,
+    },
     /// Tell a client.
     Reply {
         /// Its request.

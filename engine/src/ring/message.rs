@@ -89,6 +89,23 @@ pub enum Body {
         /// Its index.
         at: Index,
     },
+    /// Sum up your state when you have applied this entry of mine, and nothing behind it.
+    Scrub {
+        /// Its index.
+        at: Index,
+    },
+    /// The answer.
+    Digested {
+        /// The entry's index.
+        at: Index,
+        /// The sum.
+        digest: u64,
+    },
+    /// Your state was not what it should have been: take a snapshot.
+    Replace {
+        /// The index of the entry that showed it.
+        at: Index,
+    },
 }
 
 /// Entries for a follower.
@@ -183,6 +200,9 @@ impl Body {
             Self::ReadIndex { .. } => "read-index",
             Self::Knock => "knock",
             Self::Removed { .. } => "removed",
+            Self::Scrub { .. } => "scrub",
+            Self::Digested { .. } => "digested",
+            Self::Replace { .. } => "replace",
         }
     }
 }

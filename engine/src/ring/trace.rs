@@ -139,6 +139,18 @@ pub enum Event {
         /// How many entries are lost.
         entries: u64,
     },
+    /// An operator has made this copy the whole range: what the others had behind its last entry is lost.
+    Recovered {
+        /// Its last entry.
+        behind: LogId,
+    },
+    /// A copy's state is not what the others have at the same entry; it is replaced.
+    Mismatch {
+        /// Who holds it.
+        node: NodeId,
+        /// The entry's index.
+        at: Index,
+    },
     /// This copy is no longer a member.
     Destroyed,
 }

@@ -30,6 +30,8 @@ pub enum FaultKind {
     Power,
     /// A bit of a stored object flips.
     BitRot,
+    /// A value in one copy changes, and every checksum with it.
+    StateRot,
     /// A write or sync fails.
     Eio,
     /// A disk is full.
@@ -48,7 +50,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Loss,
         Self::Delay,
         Self::Duplicate,
@@ -60,6 +62,7 @@ impl FaultKind {
         Self::Crash,
         Self::Power,
         Self::BitRot,
+        Self::StateRot,
         Self::Eio,
         Self::Enospc,
         Self::SlowDisk,
@@ -83,6 +86,7 @@ impl FaultKind {
             Self::Crash => "crash",
             Self::Power => "power",
             Self::BitRot => "bit-rot",
+            Self::StateRot => "state-rot",
             Self::Eio => "eio",
             Self::Enospc => "enospc",
             Self::SlowDisk => "slow-disk",
@@ -102,7 +106,7 @@ impl FaultKind {
             Self::Crash | Self::Power | Self::DiskSwap | Self::Eio => 800,
             Self::Enospc | Self::SlowDisk => 1_200,
             Self::ClockJump | Self::ClockSkew => 3_000,
-            Self::BitRot | Self::Members => 100,
+            Self::BitRot | Self::StateRot | Self::Members => 100,
         }
     }
 
@@ -115,7 +119,7 @@ impl FaultKind {
     fn weight(self) -> u64 {
         match self {
             Self::Power | Self::Crash | Self::Members => 4,
-            Self::BitRot | Self::Eio | Self::Enospc => 1,
+            Self::BitRot | Self::StateRot | Self::Eio | Self::Enospc => 1,
             _ => 2,
         }
     }

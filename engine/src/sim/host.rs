@@ -27,6 +27,9 @@ pub(super) type Store = RangeStore<FaultyStorage, TestRuntime>;
 /// Requests of this bit are the host's own.
 const OWN: RequestId = 1 << 62;
 
+/// Ticks from one comparison of copies to the next: about two seconds.
+const SCRUB_TICKS: u64 = 120;
+
 /// What a store has to say when it is done with something.
 pub(super) enum Done {
     Opened(Result<(Store, Vec<Recovered>)>),
@@ -234,6 +237,29 @@ impl Host {
         if running.ticks.is_multiple_of(64) {
             self.tell_flushed(world);
             self.remove_expired();
+        }
+        if self
+            .running
+            .as_ref()
+            .is_some_and(|running| running.ticks.is_multiple_of(SCRUB_TICKS))
+        {
+            self.scrub(world);
+        }
+    }
+
+    /// Has the copies of the ranges that are led from here compared.
+    fn scrub(&mut self, world: &World) {
+        let Some(running) = &self.running else {
+            return;
+        };
+        let led: Vec<RangeId> = running
+            .node
+            .ranges()
+            .filter(|range| range.is_master())
+            .map(|range| range.id())
+            .collect();
+        for range in led {
+            self.step(NodeInput::Range(range, Input::Scrub), world);
         }
     }
 

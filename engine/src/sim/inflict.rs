@@ -1,12 +1,16 @@
 //! Carrying faults out, within what the promises cover: where a fault would take more copies than a promise
 //! survives, it is passed over.
 
+use bytes::Bytes;
+
 use super::faults::{Fault, FaultKind};
+use super::lanes::Lane;
 use super::network::Weather;
 use super::simulation::Simulation;
 use super::steward::master_of;
 use super::world::Event;
 use crate::ErrorKind::{Failed, Full, ReadOnly, Unknown};
+use crate::command::{Command, Condition, Expiry, Set, command_payload};
 use crate::db::Sync;
 use crate::random::Random;
 use crate::ring::effect::Input;
@@ -90,6 +94,7 @@ impl Simulation {
                     .flatten()
             }
             FaultKind::BitRot => self.rot(place, random),
+            FaultKind::StateRot => self.rot_state(random),
             FaultKind::Eio | FaultKind::Enospc => self.fail_disk(place, fault.kind, random),
             FaultKind::SlowDisk => {
                 self.hosts[place].slowness = 10 + random.below(200);
@@ -170,9 +175,12 @@ impl Simulation {
     ) -> Option<Undo> {
         self.hosts[place].running.as_ref()?;
         let seed = random.next();
-        // A torn tail is a copy that may have forgotten: with a disk lost too, two of three would be away.
-        let torn = random.coin() && self.steward.dead.is_empty();
-        let mode = match (power, torn) {
+        // What a cut tail held was never acknowledged, but it cannot be told from what was: such a copy may have
+        // forgotten something, and with another one away that is more than is promised.
+        let may_tear = (self.growth.is_none() || self.steward.dead.is_empty())
+            && (!self.world.setup.promises() || self.steward.is_whole(&self.hosts));
+        let is_torn = random.coin() && may_tear;
+        let mode = match (power, is_torn) {
             (false, false) => CrashMode::ProcessKilled,
             (false, true) => CrashMode::ProcessKilledTorn { seed },
             (true, false) => CrashMode::PowerLoss,
@@ -194,6 +202,7 @@ impl Simulation {
         self.world.places.remove(&old);
         self.world.places.insert(new, place);
         self.steward.dead.push(old);
+        self.world.invariants.is_gone(old);
         if self.steward.rotten == Some(place) {
             self.steward.rotten = None;
         }
@@ -218,6 +227,30 @@ impl Simulation {
         }
         self.steward.rotten = Some(place);
         Some(Undo::Reread(place))
+    }
+
+    /// A copy of a range changes a value that the others do not; the scrubber has to find it.
+    fn rot_state(&mut self, random: &mut Random) -> Option<Undo> {
+        let ranges: Vec<RangeId> = self.steward.targets.keys().copied().collect();
+        let range = ranges[random.index(ranges.len())];
+        if !self.steward.is_whole(&self.hosts) || self.world.invariants.is_rotten() {
+            return None;
+        }
+        let key = self.clients.workload.keys().unused(range)?;
+        let mut lanes: Vec<&mut Lane> = (self.hosts.iter_mut())
+            .filter_map(|host| host.running.as_mut()?.lanes.get_mut(&range))
+            .collect();
+        let place = random.index(lanes.len().max(1));
+        let number = Bytes::from(random.next().to_string());
+        let set = Set {
+            key,
+            value: number,
+            condition: Condition::Always,
+            get: false,
+            expiry: Expiry::Clear,
+        };
+        lanes.get_mut(place)?.rot = Some(command_payload(&Command::Set(set)));
+        Some(Undo::Nothing)
     }
 
     fn fail_disk(&mut self, place: usize, kind: FaultKind, random: &mut Random) -> Option<Undo> {

@@ -28,6 +28,12 @@ pub(super) struct Invariants {
     pub(super) by_flagged: u64,
     pub(super) elections: u64,
     pub(super) snapshots: u64,
+    /// Copies that operators have made whole ranges.
+    pub(super) recovered: u64,
+    /// Copies that the scrubber has found to differ.
+    pub(super) mismatches: u64,
+    /// Copies whose state was changed behind their backs, and whether that has been found or undone.
+    rotten: BTreeMap<(NodeId, RangeId), bool>,
 }
 
 /// What is known of a range.
@@ -91,6 +97,9 @@ impl Invariants {
             by_flagged: 0,
             elections: 0,
             snapshots: 0,
+            recovered: 0,
+            mismatches: 0,
+            rotten: BTreeMap::new(),
         }
     }
 
@@ -109,6 +118,30 @@ impl Invariants {
         self.now_ms = now_ms;
     }
 
+    /// Takes note that a copy's state has been changed.
+    pub(super) fn has_rotted(&mut self, node: NodeId, range: RangeId) {
+        self.rotten.insert((node, range), false);
+    }
+
+    /// Whether there is such a copy that nobody has noticed.
+    pub(super) fn is_rotten(&self) -> bool {
+        self.rotten.values().any(|&found| !found)
+    }
+
+    /// A disk is gone, and with it what was wrong with it.
+    pub(super) fn is_gone(&mut self, node: NodeId) {
+        for ((rotten, _), found) in &mut self.rotten {
+            *found |= *rotten == node;
+        }
+    }
+
+    /// A copy's state has been made anew, by replay or from another copy.
+    fn is_renewed(&mut self, node: NodeId, range: RangeId) {
+        if let Some(found) = self.rotten.get_mut(&(node, range)) {
+            *found = true;
+        }
+    }
+
     /// Takes note of an event.
     pub(super) fn saw(
         &mut self,
@@ -119,6 +152,27 @@ impl Invariants {
         replica: Option<&Range>,
     ) {
         self.now_ms = now_ms;
+        match *event {
+            Event::Recovered { .. } => self.recovered += 1,
+            Event::Mismatch { node, at } => {
+                self.mismatches += 1;
+                // A copy that has rotted may have been sent to others before it was found.
+                let mut known = self
+                    .rotten
+                    .iter_mut()
+                    .filter(|((_, rotten), _)| *rotten == range)
+                    .peekable();
+                if known.peek().is_none() {
+                    self.violate(format!(
+                        "range {range}: the state of {node} differs at {at}"
+                    ));
+                } else {
+                    known.for_each(|(_, found)| *found = true);
+                }
+            }
+            Event::SnapshotInstalled { .. } => self.is_renewed(node, range),
+            _ => {}
+        }
         let promises = self.promises;
         let facts = self.ranges.entry(range).or_default();
         match *event {
@@ -233,6 +287,7 @@ impl Invariants {
     /// Takes note of a copy as its store has found it; gives the hash of what it has applied.
     pub(super) fn restored(&mut self, node: NodeId, recovered: &Recovered) -> u64 {
         let range = recovered.range;
+        self.is_renewed(node, range);
         let facts = self.ranges.entry(range).or_default();
         let copy = facts.copies.entry(node).or_default();
         let (durable, found) = (copy.durable, recovered.state);
@@ -256,6 +311,7 @@ impl Invariants {
 
     /// A copy is gone, or begins anew.
     pub(super) fn forget(&mut self, node: NodeId, range: RangeId) {
+        self.is_renewed(node, range);
         let facts = self.ranges.entry(range).or_default();
         facts.copies.remove(&node);
         facts.copies.entry(node).or_default().last = Some(LogId::default());

@@ -107,6 +107,8 @@ impl Simulation {
             elections: invariants.elections,
             by_flagged: invariants.by_flagged,
             snapshots: invariants.snapshots,
+            recovered: invariants.recovered,
+            mismatches: invariants.mismatches,
             violations: invariants.violations().to_vec(),
             faults: self.inflicted.clone(),
             phases: self.growth.map_or(Vec::new(), |growth| growth.phases),

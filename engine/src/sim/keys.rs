@@ -87,6 +87,12 @@ impl Keys {
         self.slots.iter().map(|slot| slot.range)
     }
 
+    /// A key of a range that no client uses.
+    pub(super) fn unused(&self, range: RangeId) -> Option<Bytes> {
+        let slot = self.slots.iter().find(|slot| slot.range == range)?;
+        Some(format!("{{{}}}unused", slot.tag).into())
+    }
+
     /// The present key at a place of a slot.
     pub(super) fn take(&mut self, slot: usize, place: usize) -> Named {
         let fresh = self.all.len() as Key;

@@ -6,11 +6,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::TestRuntime;
 use super::host::{Applied, Batch, Done, Host, Running};
 use super::world::{Event, World};
 use crate::ring::effect::{Effect, Input, Record};
-use crate::ring::entry::Entry;
+use crate::ring::entry::{Content, Entry};
 use crate::ring::membership::{Configuration, Member};
 use crate::ring::meta::apply_entry;
 use crate::ring::store::RangeSnapshot;
@@ -40,6 +42,9 @@ pub(super) struct Lane {
     /// Entries that are applied a little later.
     delayed: Vec<Arc<Entry>>,
     snapshots: BTreeMap<u64, Pinned>,
+    /// A command that only this copy will carry out.
+    pub(super) rot: Option<Bytes>,
+    has_rotted: bool,
     /// A hash of all that was applied.
     pub(super) chain: u64,
 }
@@ -53,6 +58,8 @@ impl Lane {
             exclusive: false,
             delayed: Vec::new(),
             snapshots: BTreeMap::new(),
+            rot: None,
+            has_rotted: false,
             chain,
         }
     }
@@ -170,6 +177,10 @@ impl Host {
                     .write_lost(range, &entries, behind)
                     .await
                     .map(|()| None),
+                Effect::Digest { at } => {
+                    let digest = store.digest(range).await;
+                    digest.map(|digest| Some(Input::Digested { at, digest }))
+                }
                 Effect::Destroy => store.destroy(range).await.map(|()| None),
                 _ => Ok(None),
             };
@@ -257,11 +268,24 @@ impl Host {
             return;
         };
         let entries = std::mem::take(&mut lane.delayed);
+        let rotted = lane.rot.clone().and_then(|rot| rotted(&entries, rot));
+        if rotted.is_some() {
+            lane.rot = None;
+            lane.has_rotted = true;
+        }
         self.run(async move {
-            let replies = match range {
+            let applied = rotted.as_ref().unwrap_or(&entries);
+            let mut replies = match range {
                 META => store.apply_meta(&entries, apply_entry).await,
-                _ => store.apply(range, &entries).await,
+                _ => store.apply(range, applied).await,
             };
+            if let Ok(replies) = &mut replies {
+                replies.retain(|(index, _)| {
+                    entries
+                        .iter()
+                        .any(|entry| entry.index == *index && entry.is_command())
+                });
+            }
             Done::Applied(range, incarnation, Applied { entries, replies })
         });
     }
@@ -281,6 +305,12 @@ impl Host {
             return;
         };
         lane.applying = false;
+        if std::mem::take(&mut lane.has_rotted) {
+            world.invariants.has_rotted(id, range);
+        }
+        let Some(lane) = running.lanes.get_mut(&range) else {
+            return;
+        };
         match applied.replies {
             Ok(replies) => {
                 lane.chain =
@@ -368,4 +398,18 @@ impl Host {
         self.advance_lane(range, world);
         self.hand_to_disk(world);
     }
+}
+
+/// These entries with a command in the place of one that does nothing, if there is one.
+fn rotted(entries: &[Arc<Entry>], payload: Bytes) -> Option<Vec<Arc<Entry>>> {
+    let place = entries
+        .iter()
+        .position(|entry| matches!(entry.content, Content::Empty))?;
+    let mut entries = entries.to_vec();
+    let content = Content::Command(payload);
+    entries[place] = Arc::new(Entry {
+        content,
+        ..(*entries[place]).clone()
+    });
+    Some(entries)
 }

@@ -35,6 +35,10 @@ pub struct Report {
     pub by_flagged: u64,
     /// Snapshots installed.
     pub snapshots: u64,
+    /// Ranges that an operator had to recover from one copy.
+    pub recovered: u64,
+    /// Copies that were found to differ from the others.
+    pub mismatches: u64,
     /// What must not be, in words.
     pub violations: Vec<String>,
     /// What has gone wrong on purpose, and how often.

@@ -94,7 +94,7 @@ impl Setup {
             return false;
         }
         match kind {
-            FaultKind::DiskSwap | FaultKind::BitRot => !alone,
+            FaultKind::DiskSwap | FaultKind::BitRot | FaultKind::StateRot => !alone,
             FaultKind::Power | FaultKind::Eio | FaultKind::Enospc => {
                 !alone || self.sync == Sync::Always
             }

@@ -67,6 +67,7 @@ impl Simulation {
                 dead: Vec::new(),
                 rotten: None,
                 next_node: world.setup.nodes as u64 + 1,
+                leaderless: BTreeMap::new(),
             },
             world,
             hosts,
@@ -277,6 +278,9 @@ impl Simulation {
             .find(|host| host.running.is_none() && !host.is_retired)
         {
             return Err(format!("{} is not running", host.id));
+        }
+        if self.world.invariants.is_rotten() {
+            return Err("a copy that differs has not been found".to_owned());
         }
         let mut ranges = self.steward.targets.keys();
         ranges.try_for_each(|&range| {

@@ -6,12 +6,15 @@ use std::collections::BTreeMap;
 use super::host::Host;
 use super::world::{Event, World};
 use crate::ring::effect::{Change, Input};
+use crate::ring::membership::Member;
 use crate::ring::node::NodeInput;
 use crate::ring::range::Range;
 use crate::ring::{NodeId, Quorum, RangeId};
 
 /// How often it looks around.
 const EVERY_US: u64 = 250_000;
+/// Looks around after which an operator looks into why a range has no master.
+const PATIENCE: u32 = 10;
 
 /// What a range is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub(super) struct Steward {
     /// A machine whose disk has rotted.
     pub(super) rotten: Option<usize>,
     pub(super) next_node: u64,
+    /// For how many looks around a range has had no master.
+    pub(super) leaderless: BTreeMap<RangeId, u32>,
 }
 
 /// The copy that holds office in the latest term, and its machine.
@@ -52,8 +57,14 @@ impl Steward {
         for (&range, target) in &self.targets {
             let Some((place, master)) = master_of(hosts, range) else {
                 still_counted.clone_from(&self.dead);
+                let looks = self.leaderless.entry(range).or_default();
+                *looks += 1;
+                if *looks >= PATIENCE && !world.setup.promises() {
+                    recover(hosts, range, world);
+                }
                 continue;
             };
+            self.leaderless.remove(&range);
             let members = master.configuration().members();
             still_counted.extend(members.iter().map(|member| member.node));
             if let Some(change) = step(master, target) {
@@ -78,7 +89,10 @@ impl Steward {
             return Ok(());
         };
         let Some((_, master)) = master_of(hosts, range) else {
-            return Err(format!("range {range} has no master"));
+            return Err(format!(
+                "range {range} has no master; {}",
+                copies(hosts, range)
+            ));
         };
         if step(master, target).is_some() || master.configuration().is_joint() {
             return Err(format!(
@@ -124,6 +138,45 @@ impl Steward {
         }
         Ok(())
     }
+}
+
+/// What an operator does about a range that cannot elect a master, a voter being gone for good: what is left of
+/// it is made the whole. Of several copies it is the one that is most advanced.
+fn recover(hosts: &mut [Host], range: RangeId, world: &World) {
+    // A copy that is down or stands still may be the one to choose, or the whole range already.
+    if hosts
+        .iter()
+        .any(|host| host.running.is_none() || host.paused.is_some())
+    {
+        return;
+    }
+    let held = hosts.iter().filter_map(|host| {
+        let copy = host.running.as_ref()?.node.range(range)?;
+        (!copy.has_ended()).then_some((host.place, copy))
+    });
+    let Some((place, copy)) = held.max_by_key(|(_, copy)| (!copy.state().void, copy.last())) else {
+        return;
+    };
+    let is_gone = |voter: &Member| !world.places.contains_key(&voter.node);
+    if copy.configuration().members().iter().any(is_gone) {
+        let request = hosts[place].own_request();
+        hosts[place].step(NodeInput::Range(range, Input::Recover { request }), world);
+    }
+}
+
+/// What there is of a range, in words.
+fn copies(hosts: &[Host], range: RangeId) -> String {
+    let each = hosts.iter().filter_map(|host| {
+        let copy = host.running.as_ref()?.node.range(range)?;
+        let voters = &copy.configuration().voters.members;
+        Some(format!(
+            "{} of {voters:?} at {} is {:?}",
+            host.id,
+            copy.last(),
+            copy.state()
+        ))
+    });
+    each.collect::<Vec<_>>().join("; ")
 }
 
 fn is_sound(host: &Host) -> bool {

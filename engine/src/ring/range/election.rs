@@ -111,6 +111,16 @@ impl Range {
         }
     }
 
+    /// Campaigns in the present term, for which this replica has voted for itself.
+    pub(super) fn stand(&mut self) {
+        self.role = Role::Candidate(Ballots {
+            pre: false,
+            term: self.state.term,
+            granted: BTreeMap::new(),
+        });
+        self.await_master();
+    }
+
     /// One's own vote counts once it is synced, like any other.
     pub(super) fn count_own_vote(&mut self) {
         let unsynced = !self.records.is_empty() || !self.appends.has_settled(self.state_append);
@@ -166,7 +176,7 @@ impl Range {
     }
 
     /// Whether there is a master that others should leave in office.
-    fn hears_a_master(&self) -> bool {
+    pub(super) fn hears_a_master(&self) -> bool {
         let Role::Master(office) = &self.role else {
             return self
                 .following
@@ -313,6 +323,9 @@ impl Range {
             Body::Handover => self.take_handover(),
             Body::AskIndex { token, at_least } => self.take_ask_index(from, token, at_least),
             Body::ReadIndex { token, index } => self.take_read_index(token, index),
+            Body::Scrub { at } => self.take_scrub(at),
+            Body::Digested { at, digest } => self.take_digest(from, at, digest),
+            Body::Replace { at } => self.take_replace(at),
             Body::PreVote { .. } | Body::Vote { .. } | Body::Knock | Body::Removed { .. } => {}
         }
     }

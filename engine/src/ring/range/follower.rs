@@ -232,6 +232,25 @@ impl Range {
         self.following.verified = 0;
     }
 
+    /// The applied state is not to be relied on, though the log is (rule 13). A snapshot replaces both, and may be
+    /// of an index before what was reported here: until that is stored again, this replica does not count.
+    pub(super) fn distrust(&mut self) {
+        if !self.log.configuration().writes_survive() {
+            // What lies behind the master's log may have been acknowledged, and goes with the rest.
+            let behind = self.log.id_at(self.following.verified).unwrap_or_default();
+            let last = self.log.last().index;
+            let lost = self.log.slice(behind.index + 1, last, usize::MAX);
+            self.emit_records();
+            self.write_lost(lost, behind);
+        }
+        self.state.void = true;
+        self.state.amnesiac = true;
+        self.record_state();
+        self.following.nonce = Some(self.random.next());
+        self.following.remembers_at = None;
+        self.following.verified = 0;
+    }
+
     fn write_lost(&mut self, mut entries: Vec<Arc<Entry>>, behind: LogId) {
         entries.retain(|entry| entry.is_command());
         if !entries.is_empty() {
@@ -303,8 +322,12 @@ impl Range {
     }
 
     fn send_to_master(&mut self, report: Report) {
+        self.tell_master(Body::Report(report));
+    }
+
+    pub(super) fn tell_master(&mut self, body: Body) {
         if let Some(master) = self.following.master {
-            self.send(master, Body::Report(report));
+            self.send(master, body);
         }
     }
 

@@ -1,7 +1,8 @@
 //! One range: a replicated log and who holds it, as a core that is stepped and does no I/O.
 //!
 //! A replica follows, campaigns or is the master. Each file holds one concern of it: `election`, `follower`,
-//! `office` and `replication` (the master's side), `writes`, `reads`, `snapshots`, `change`, `clock`.
+//! `office` and `replication` (the master's side), `writes`, `reads`, `snapshots`, `change`, `clock`, `scrub`,
+//! `recover`.
 //!
 //! The core is stepped with inputs and gathers what is to be logged; [`Range::flush`] hands it out after a
 //! batch of them, so that many writes are one append and one message to each follower.
@@ -16,7 +17,9 @@ mod mutation;
 mod office;
 mod options;
 mod reads;
+mod recover;
 mod replication;
+mod scrub;
 mod snapshots;
 mod writes;
 
@@ -36,6 +39,7 @@ use follower::Following;
 use log::RangeLog;
 use office::Office;
 use reads::Reads;
+use scrub::Scrubs;
 
 pub use mutation::Mutation;
 pub use options::Options;
@@ -100,6 +104,9 @@ pub struct Range {
     following: Following,
     election_due_ms: u64,
     reads: Reads,
+    scrubs: Scrubs,
+    /// Who waits for this copy to be made the whole range.
+    recovering: Option<RequestId>,
     /// The storage has failed, or this copy is destroyed: nothing is done any more.
     ended: bool,
     out: Vec<Effect>,
@@ -183,6 +190,8 @@ impl Range {
             following,
             election_due_ms: 0,
             reads: Reads::default(),
+            scrubs: Scrubs::default(),
+            recovering: None,
             ended: false,
             out: Vec::new(),
         };
@@ -245,6 +254,9 @@ impl Range {
             Input::Flushed { upto } => self.note_flushed(upto),
             Input::Change { request, change } => self.change(request, change),
             Input::Handover { to } => self.hand_over(to),
+            Input::Recover { request } => self.recover(request),
+            Input::Scrub => self.scrub(),
+            Input::Digested { at, digest } => self.digested(at, digest),
             Input::SnapshotOpened { id, at, time_ms } => self.snapshot_opened(id, at, time_ms),
             Input::SnapshotRead {
                 id,
@@ -319,8 +331,18 @@ impl Range {
         if upto <= self.applying || self.state.void {
             return;
         }
-        let entries = self.log.slice(self.applying + 1, upto, usize::MAX);
+        let mut entries = self.log.slice(self.applying + 1, upto, usize::MAX);
         self.applying = upto;
+        if let Some(at) = self.scrubs_at(upto) {
+            let rest = entries.split_off(entries.partition_point(|entry| entry.index <= at));
+            self.hand_out(entries);
+            self.out.push(Effect::Digest { at });
+            entries = rest;
+        }
+        self.hand_out(entries);
+    }
+
+    fn hand_out(&mut self, entries: Vec<Arc<Entry>>) {
         if !entries.is_empty() {
             self.out.push(Effect::Apply(entries));
         }
@@ -585,6 +607,7 @@ fn request_of(input: &Input) -> Option<RequestId> {
         Input::Propose { request, .. }
         | Input::Read { request, .. }
         | Input::Elapse { request }
+        | Input::Recover { request }
         | Input::Change { request, .. } => Some(*request),
         _ => None,
     }

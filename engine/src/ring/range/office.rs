@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::clock::LogClock;
 use super::reads::Rounds;
+use super::scrub::Findings;
 use super::snapshots::Outgoing;
 use super::writes::Writes;
 use super::{Mutation, Range, Role};
@@ -28,6 +29,7 @@ pub(super) struct Office {
     /// Who waits for the configuration that is on its way.
     pub change: Option<(Index, RequestId)>,
     pub handover: Option<Handover>,
+    pub findings: Option<Findings>,
     /// Members that a committed change has left out, and how often they are yet to be told.
     pub leaving: Vec<(Member, u32)>,
     /// Since when this master is no longer a member itself, and answers only those who wait.
@@ -121,6 +123,8 @@ impl Range {
             by_flagged,
         });
         let now_ms = self.now.monotonic_ms;
+        let recovered = self.recovering.take();
+        let change = recovered.map(|request| (self.log.configured_at(), request));
         self.role = Role::Master(Box::new(Office {
             since_ms: now_ms,
             began_at: last.index + 1,
@@ -130,8 +134,9 @@ impl Range {
             rounds: Rounds::default(),
             next_heartbeat_ms: now_ms,
             next_look_ms: now_ms + 1000,
-            change: None,
+            change,
             handover: None,
+            findings: None,
             leaving: Vec::new(),
             out_since_ms: None,
         }));
@@ -185,6 +190,7 @@ impl Range {
         }
         self.call_off_handover();
         self.leave_when_done();
+        self.judge_copies();
         self.look_around();
     }
 
@@ -212,6 +218,9 @@ impl Range {
         let role = std::mem::replace(&mut self.role, Role::Follower);
         self.following.lose_master();
         self.await_master();
+        if let Some(request) = self.recovering.take() {
+            self.reply(request, Outcome::Unknown);
+        }
         let Role::Master(office) = role else {
             return;
         };

@@ -225,6 +225,7 @@ impl Cluster {
                 disk.append(append, records, synced);
             }
             Effect::Apply(entries) => disk.apply(entries),
+            Effect::Digest { at } => disk.digest(at),
             Effect::SnapshotOpen { id } => disk.snapshot_open(id),
             Effect::SnapshotRead { id, number } => disk.snapshot_read(id, number),
             Effect::SnapshotClose { id } => disk.snapshot_close(id),

@@ -5,6 +5,7 @@ use super::machine::Command;
 use crate::ring::effect::{Change, Input, Outcome, ReadLevel};
 use crate::ring::ids::{NodeId, RequestId};
 use crate::ring::message::Message;
+use crate::ring::trace::Event;
 
 /// How often replicas hear of the time in a calm run.
 const TICK_MS: u64 = 10;
@@ -234,6 +235,52 @@ impl Cluster {
     /// A master hands over.
     pub(in crate::ring::range) fn handover(&mut self, node: u64, to: Option<u64>) {
         self.step(NodeId(node), Input::Handover { to: to.map(NodeId) });
+    }
+
+    /// An operator makes a node's copy the whole range.
+    pub(in crate::ring::range) fn recover(&mut self, node: u64) -> RequestId {
+        self.ask(node, Asked::Else, |request| Input::Recover { request })
+    }
+
+    /// A read at the master cannot tell whether a key's time has come.
+    pub(in crate::ring::range) fn elapse(&mut self, node: u64) -> RequestId {
+        self.ask(node, Asked::Else, |request| Input::Elapse { request })
+    }
+
+    /// Copies are compared.
+    pub(in crate::ring::range) fn scrub(&mut self, node: u64) {
+        self.step(NodeId(node), Input::Scrub);
+    }
+
+    /// A node's storage fails.
+    pub(in crate::ring::range) fn fail(&mut self, node: u64) {
+        self.step(NodeId(node), Input::Failed);
+    }
+
+    /// A node's applied state changes behind everybody's back.
+    pub(in crate::ring::range) fn rot(&mut self, node: u64) {
+        if let Some(disk) = &mut self.at(NodeId(node)).disk {
+            disk.rot();
+        }
+    }
+
+    /// What happens from now on is kept.
+    pub(in crate::ring::range) fn watch(&mut self) {
+        self.records_events = true;
+    }
+
+    /// Whether a node holds a copy.
+    pub(in crate::ring::range) fn holds_copy(&self, node: u64) -> bool {
+        self.nodes[node as usize - 1].disk.is_some()
+    }
+
+    /// The copies that were found to differ, so far.
+    pub(in crate::ring::range) fn mismatches(&self) -> Vec<u64> {
+        let found = self.events.iter().filter_map(|(_, event)| match event {
+            Event::Mismatch { node, .. } => Some(node.0),
+            _ => None,
+        });
+        found.collect()
     }
 
     /// What a client has heard.

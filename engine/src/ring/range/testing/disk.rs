@@ -55,6 +55,7 @@ enum Item {
 #[derive(Clone, Debug)]
 enum Work {
     Apply(Vec<Arc<Entry>>),
+    Digest(Index),
     /// The state is about to be replaced: what follows is applied on the new one.
     Installing,
 }
@@ -192,6 +193,15 @@ impl Disk {
         self.work.push_back(Work::Apply(entries));
     }
 
+    pub(super) fn digest(&mut self, at: Index) {
+        self.work.push_back(Work::Digest(at));
+    }
+
+    /// What is applied is not what it was any more.
+    pub(super) fn rot(&mut self) {
+        self.state.rot();
+    }
+
     pub(super) fn write_lost(&mut self, entries: Vec<Arc<Entry>>, behind: LogId) {
         self.lost.push((entries, behind));
     }
@@ -256,12 +266,16 @@ impl Disk {
         &mut self,
         mut applied: impl FnMut(&Entry, &State, Option<&Reply>),
     ) -> Option<Input> {
-        if !matches!(self.work.front(), Some(Work::Apply(_))) {
-            return None;
-        }
-        let Some(Work::Apply(entries)) = self.work.pop_front() else {
-            return None;
+        let entries = match self.work.front()? {
+            Work::Apply(entries) => entries.clone(),
+            Work::Digest(at) => {
+                let (at, digest) = (*at, self.state.digest());
+                self.work.pop_front();
+                return Some(Input::Digested { at, digest });
+            }
+            Work::Installing => return None,
         };
+        self.work.pop_front();
         let mut replies = Vec::new();
         for entry in &entries {
             if entry.index != self.state.at.index + 1 {

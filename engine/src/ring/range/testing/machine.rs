@@ -146,6 +146,11 @@ impl State {
         })
     }
 
+    /// Changes it behind everybody's back.
+    pub(super) fn rot(&mut self) {
+        self.lists.entry(0).or_default().sum ^= 1;
+    }
+
     /// How long a list is.
     pub(in crate::ring::range) fn length(&self, list: u8) -> u64 {
         self.lists.get(&list).map_or(0, |list| list.length)

@@ -3,6 +3,9 @@
 mod agreement;
 mod membership;
 mod mutants;
+mod recover;
+mod scrub;
+mod small;
 mod storage;
 mod walks;
 
