@@ -142,10 +142,10 @@ impl Cluster {
         let pairs = self.table.rows().zip(new.rows());
         let lost = pairs.filter(|(old, new)| !new.contains(&old[0])).count();
         let changed = moves(&self.table, new).masters.len();
-        let least = more.max(lost);
+        // One change may serve both; that it always does cannot be had.
         assert!(
-            changed <= least + 4,
-            "{changed} masters change, at least {least} have to"
+            changed <= more + lost + 4,
+            "{changed} masters change: {lost} gave their copies up, {more} are new"
         );
     }
 
