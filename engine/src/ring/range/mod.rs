@@ -14,6 +14,7 @@ mod election;
 mod follower;
 mod log;
 mod mutation;
+mod observe;
 mod office;
 mod options;
 mod reads;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 
 use super::effect::{Effect, HardState, Input, Now, Outcome, Record, Refusal};
 use super::entry::Entry;
-use super::ids::{Index, LogId, META, NodeId, RangeId, RequestId, Term};
+use super::ids::{Index, LogId, META, RangeId, RequestId};
 use super::membership::{Configuration, Member};
 use super::message::{Body, Message};
 use super::trace::Event;
@@ -508,97 +509,6 @@ impl Range {
             self.out.push(Effect::Trace(event));
         }
         self.adopt_members();
-    }
-
-    // What a driver, a client or an observer may ask.
-
-    /// The range.
-    pub fn id(&self) -> RangeId {
-        self.id
-    }
-
-    /// This copy.
-    pub fn me(&self) -> Member {
-        self.me
-    }
-
-    /// Whether this replica holds office. It may have a successor that it has not heard of.
-    pub fn is_master(&self) -> bool {
-        matches!(self.role, Role::Master(_))
-    }
-
-    /// The latest term seen.
-    pub fn term(&self) -> Term {
-        self.state.term
-    }
-
-    /// Who is the master, as far as is known.
-    pub fn master(&self) -> Option<NodeId> {
-        if self.is_master() {
-            return Some(self.me.node);
-        }
-        self.following.master()
-    }
-
-    /// Everything up to here is committed, as far as is known.
-    pub fn commit(&self) -> Index {
-        self.commit
-    }
-
-    /// The last entry that is applied.
-    pub fn applied(&self) -> LogId {
-        self.applied
-    }
-
-    /// The time of the last entry that is applied, in milliseconds: what reads go by.
-    pub fn applied_time_ms(&self) -> u64 {
-        self.applied_time_ms
-    }
-
-    /// The last entry of the log, settled or not.
-    pub fn last(&self) -> LogId {
-        self.log.last()
-    }
-
-    /// Everything up to here has settled.
-    pub fn stored(&self) -> Index {
-        self.appends.stored()
-    }
-
-    /// Who holds the range.
-    pub fn configuration(&self) -> &Configuration {
-        self.log.configuration()
-    }
-
-    /// Since which entry.
-    pub fn configured_at(&self) -> Index {
-        self.log.configured_at()
-    }
-
-    /// The configuration that acted at an index, and since which entry.
-    pub fn configuration_at(&self, index: Index) -> (Index, &Configuration) {
-        let (at, configuration) = self.log.configuration_at(index);
-        (*at, configuration)
-    }
-
-    /// Term, vote and flags.
-    pub fn state(&self) -> HardState {
-        self.state
-    }
-
-    /// Whether it does nothing any more: its storage failed, or it was destroyed.
-    pub fn has_ended(&self) -> bool {
-        self.ended
-    }
-
-    /// The term of the entry at an index, if it is still held.
-    pub fn term_at(&self, index: Index) -> Option<Term> {
-        self.log.term_at(index)
-    }
-
-    /// Entries that are held, from an index on.
-    pub fn entries_from(&self, from: Index) -> Vec<Arc<Entry>> {
-        self.log.slice(from, self.log.last().index, usize::MAX)
     }
 }
 
