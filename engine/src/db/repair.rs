@@ -36,9 +36,14 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         }
         let (orphans, cut_back) = {
             let mut commit = self.commit.lock();
-            let is_over = commit.repairing || commit.broken.is_some() || self.health.is_closed();
-            if commit.epoch != epoch || is_over {
+            if commit.epoch != epoch || commit.repairing || commit.broken.is_some() {
                 return;
+            }
+            if self.health.is_closed() {
+                // Nobody mends the log of a store that is being closed; who waits for it has to hear.
+                commit.broken = Some(error.clone());
+                drop(commit);
+                return self.changed.notify();
             }
             commit.repairing = true;
             self.health.refuse_writes(error.clone());
