@@ -8,8 +8,8 @@
 //! Every bound that a table keeps is the floor or the ceiling of one ideal in which each member holds
 //! the same fraction of every arc. A flow with integral bounds has an integral solution, so a table
 //! within all bounds exists, and from any part of one an augmenting path leads on. Hence the three steps:
-//! [`shares`] works the bounds out, [`copies`] keeps the old copies that fit and finds a path for
-//! each that is missing, [`masters`] does the same with one master for each arc.
+//! `shares` works the bounds out, `copies` keeps the old copies that fit and finds a path for
+//! each that is missing, `masters` does the same with one master for each arc.
 
 mod copies;
 mod masters;
