@@ -1,4 +1,4 @@
-//! The fewest copies that have to be made, found in another way than placement does: a textbook minimum-cost
+//! The fewest copies that have to be made and masters that have to change, found in another way than placement does: a textbook minimum-cost
 //! flow over the whole graph.
 
 use super::*;
@@ -55,6 +55,33 @@ pub(super) fn fewest_moves(old: &Table, new: &Table, members: &[Member]) -> usiz
     let (amount, cost) = flow.run(source, sink);
     assert_eq!(amount as usize, arcs * new.copies());
     cost.rem_euclid(1_000_000) as usize
+}
+
+/// How many masters any table has to change, if it is to have the copies of `new` and give each member as many
+/// arcs to lead.
+pub(super) fn fewest_master_changes(old: &Table, new: &Table) -> usize {
+    let arcs = usize::from(new.arcs());
+    let led = masters_of(new);
+    let members: Vec<NodeId> = copies_of(new).into_keys().collect();
+    let (source, sink) = (0, 1);
+    let arc_node = |arc: usize| 2 + arc;
+    let member_node = |member: usize| 2 + arcs + member;
+    let mut flow = Flow::new(member_node(members.len()));
+    for (arc, (old, new)) in old.rows().zip(new.rows()).enumerate() {
+        flow.edge(source, arc_node(arc), 1, 0);
+        for holder in new {
+            let at = members.iter().position(|member| member == holder).unwrap();
+            let changes = old[0] != *holder;
+            flow.edge(arc_node(arc), member_node(at), 1, changes.into());
+        }
+    }
+    for (at, member) in members.iter().enumerate() {
+        let arcs = led.get(member).copied().unwrap_or(0);
+        flow.edge(member_node(at), sink, arcs as i64, 0);
+    }
+    let (amount, cost) = flow.run(source, sink);
+    assert_eq!(amount as usize, arcs);
+    cost as usize
 }
 
 struct Edge {
