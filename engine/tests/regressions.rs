@@ -359,3 +359,27 @@ fn idle_scans_that_hold_all_memory_make_writes_fail_and_not_the_store() {
         db.close().await
     });
 }
+
+/// A table that was mostly expired was merged into itself without end: it was chosen for what only an entry of the
+/// log may remove. The simulator found it by its memory.
+#[test]
+fn what_only_the_log_may_expire_is_no_reason_to_compact() {
+    run(|storage, runtime| async move {
+        let store = Store::open(storage.clone(), runtime.clone(), small(Sync::Always)).await?;
+        let sets: Vec<_> = (0..10)
+            .map(|i| command(&[b"SET", &key(i), b"v", b"PX", b"3600000"]))
+            .collect();
+        store.execute(sets).await;
+        store.db().compact().await?;
+        store.db().quiesce().await?;
+        // No time for the store to remove them itself.
+        runtime.skew_wall(7_200_000);
+        let compactions = store.db().stats().compactions;
+        store.db().compact().await?;
+        store.db().quiesce().await?;
+        assert_eq!(store.db().stats().compactions, compactions);
+        runtime.sleep(Duration::from_secs(5)).await;
+        assert_eq!(store.stats().keys, 0);
+        store.close().await
+    });
+}

@@ -195,11 +195,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     async fn merge(&self, merge: &Merge) -> Result<Edit> {
         let view = self.view();
         let own = collect(merge_range_deletes(&view, merge)?.iter());
-        let expire = self.machine.expires_in_compaction() && self.compaction.expire;
         let (_, oldest_clock_ms) = self.oldest_reader();
         let rules = Rules {
             snapshots: self.snapshot_seqs(),
-            expire_at_ms: if expire { oldest_clock_ms } else { 0 },
+            expire_at_ms: if self.compaction.expire { oldest_clock_ms } else { 0 },
             zero: merge.to == LAST,
             deletes: own.clone(),
         };

@@ -109,6 +109,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         options.large_value_bytes = options.large_value_bytes.min(memory.chunk_bytes() / 2);
         let chunks = memory.chunk_set();
         let active = Arc::new(Memtable::new(1, Arc::clone(chunks.chunks())));
+        let mut compaction = options.compaction();
+        // What has expired makes a merge worth its while only if the merge may drop it: chosen for what it
+        // must keep, a table would be rewritten for ever.
+        compaction.expire &= machine.expires_in_compaction();
         let mut applier = Applier::new(Arc::clone(&active), chunks);
         applier.seq = manifest.applied_seq;
         if let Some(range) = manifest.ranges.first() {
@@ -129,7 +133,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             runtime,
             machine,
             budget,
-            compaction: options.compaction(),
+            compaction,
             memory,
             cache: Arc::new(BlockCache::new(budget.cache_bytes as u64)),
             view: Present::new(view),

@@ -49,3 +49,12 @@ fn a_destroyed_copy_is_not_founded_again() {
         ..setup(10, (3, 2, 2), &FaultKind::ALL)
     });
 }
+
+/// A node compacted one table without end: mostly expired, of a range whose master could not remove it.
+#[test]
+fn a_table_of_expired_keys_is_not_compacted_for_ever() {
+    keeps_its_promise(Setup {
+        millis: 60_000,
+        ..setup(1_795_418_670_016, (3, 2, 2), &FaultKind::ALL)
+    });
+}
