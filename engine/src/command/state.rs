@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{MaybeSend, Result};
+use crate::{Error, ErrorKind, MaybeSend, Result};
 
 /// The value of a live key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,16 +29,34 @@ pub trait State: MaybeSend {
     fn exists(&mut self, key: &[u8]) -> impl Future<Output = Result<Option<u64>>> + MaybeSend;
 
     /// Sets `key` to `value`, expiring at `deadline_ms` (0 for never).
+    ///
+    /// Nothing that is only read from needs this or the following.
     fn put(
         &mut self,
         key: &[u8],
         value: &[u8],
         deadline_ms: u64,
-    ) -> impl Future<Output = Result<()>> + MaybeSend;
+    ) -> impl Future<Output = Result<()>> + MaybeSend {
+        let _ = (key, value, deadline_ms);
+        async { Err(only_reads()) }
+    }
 
     /// Removes `key`; nothing happens if there is none.
-    fn delete(&mut self, key: &[u8]) -> impl Future<Output = Result<()>> + MaybeSend;
+    fn delete(&mut self, key: &[u8]) -> impl Future<Output = Result<()>> + MaybeSend {
+        let _ = key;
+        async { Err(only_reads()) }
+    }
 
     /// Removes every key.
-    fn clear(&mut self) -> impl Future<Output = Result<()>> + MaybeSend;
+    fn clear(&mut self) -> impl Future<Output = Result<()>> + MaybeSend {
+        async { Err(only_reads()) }
+    }
+}
+
+fn only_reads() -> Error {
+    Error::new(
+        ErrorKind::Invalid,
+        "reading",
+        "a command that writes was not logged",
+    )
 }

@@ -15,7 +15,7 @@ use super::machine::{Commands, command_payload, expire_payload};
 use super::{Command, Encoder, Reply, ScanArgs, State, Value, apply, pattern};
 use crate::db::{Db, NEEDS_NO_LOOK_BYTES, Needs, Options, Range, Scan, Stats, Submitted};
 use crate::slot::{ARCS, arc_of, position_of, slot_of};
-use crate::{Error, ErrorKind, Result, Runtime, Storage, Work};
+use crate::{Result, Runtime, Storage, Work};
 
 /// How often to look for keys whose time has come.
 const EXPIRE_EVERY: Duration = Duration::from_millis(100);
@@ -339,26 +339,6 @@ impl<S: Storage, R: Runtime> State for Latest<'_, S, R> {
     async fn exists(&mut self, key: &[u8]) -> Result<Option<u64>> {
         self.store.inner.db.deadline(&place(key)).await
     }
-
-    async fn put(&mut self, _: &[u8], _: &[u8], _: u64) -> Result<()> {
-        Err(only_reads())
-    }
-
-    async fn delete(&mut self, _: &[u8]) -> Result<()> {
-        Err(only_reads())
-    }
-
-    async fn clear(&mut self) -> Result<()> {
-        Err(only_reads())
-    }
-}
-
-fn only_reads() -> Error {
-    Error::new(
-        ErrorKind::Invalid,
-        "reading",
-        "a command that writes was not logged",
-    )
 }
 
 async fn finish<S: Storage, R: Runtime>(

@@ -216,3 +216,61 @@ impl<S: Storage> Applier<S> {
         core.flush_wanted.notify();
     }
 }
+
+/// The exclusive right to apply. Given back on drop.
+pub(crate) struct Applying<'a, S: Storage, R: Runtime, M: Machine> {
+    pub(super) core: &'a Core<S, R, M>,
+    applier: Option<Applier<S>>,
+}
+
+impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
+    /// Waits for the right to apply.
+    pub(crate) async fn begin_apply(&self) -> Result<Applying<'_, S, R, M>> {
+        let taken = self
+            .changed
+            .wait(|| {
+                if let Some(error) = self.health.failure() {
+                    return Some(Err(error));
+                }
+                self.applier.lock().take().map(Ok)
+            })
+            .await?;
+        Ok(Applying {
+            core: self,
+            applier: Some(taken),
+        })
+    }
+}
+
+impl<S: Storage, R: Runtime, M: Machine> Applying<'_, S, R, M> {
+    pub(super) fn applier(&mut self) -> Result<&mut Applier<S>> {
+        self.applier.as_mut().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Closed,
+                "applying",
+                "the right has been given back",
+            )
+        })
+    }
+
+    /// Hands the memtable to the flush, unless it is empty.
+    pub(super) fn freeze(&mut self) {
+        if let Some(applier) = &mut self.applier {
+            applier.freeze(self.core);
+        }
+    }
+
+    /// Hands the memtable to the flush.
+    pub(super) fn freeze_even_empty(&mut self) {
+        if let Some(applier) = &mut self.applier {
+            applier.freeze_even_empty(self.core);
+        }
+    }
+}
+
+impl<S: Storage, R: Runtime, M: Machine> Drop for Applying<'_, S, R, M> {
+    fn drop(&mut self) {
+        *self.core.applier.lock() = self.applier.take();
+        self.core.changed.notify();
+    }
+}

@@ -131,19 +131,9 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     async fn resolve_beside(&self) -> Result<()> {
         let resolved = self.look_up().await?;
         // Whoever applies freezes memtables, and saves the machine with them.
-        let taken = self
-            .changed
-            .wait(|| {
-                if let Some(error) = self.health.failure() {
-                    return Some(Err(error));
-                }
-                self.applier.lock().take().map(Ok)
-            })
-            .await;
-        let applier = taken?;
+        let applying = self.begin_apply().await?;
         self.correct(resolved);
-        *self.applier.lock() = Some(applier);
-        self.changed.notify();
+        drop(applying);
         Ok(())
     }
 

@@ -198,7 +198,11 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         let (_, oldest_clock_ms) = self.oldest_reader();
         let rules = Rules {
             snapshots: self.snapshot_seqs(),
-            expire_at_ms: if self.compaction.expire { oldest_clock_ms } else { 0 },
+            expire_at_ms: if self.compaction.expire {
+                oldest_clock_ms
+            } else {
+                0
+            },
             zero: merge.to == LAST,
             deletes: own.clone(),
         };

@@ -109,19 +109,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     /// Freezes what there is and waits until all of it is in tables. Fails with what keeps the flush from
     /// it.
     pub(crate) async fn flush_all(&self) -> Result<()> {
-        let taken = self
-            .changed
-            .wait(|| {
-                if let Some(error) = self.health.failure() {
-                    return Some(Err(error));
-                }
-                self.applier.lock().take().map(Ok)
-            })
-            .await;
-        let mut applier = taken?;
-        applier.freeze(self);
-        *self.applier.lock() = Some(applier);
-        self.changed.notify();
+        self.begin_apply().await?.freeze();
         self.changed
             .wait(|| {
                 if self.frozen.lock().is_empty() {

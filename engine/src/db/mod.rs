@@ -24,6 +24,7 @@ mod read;
 mod recover;
 mod repair;
 mod scan;
+mod segments;
 mod snapshot;
 mod sources;
 mod stats;

@@ -13,10 +13,9 @@ use super::core::Core;
 use super::machine::{Entry, Machine};
 use super::options::Options;
 use super::ranges::Ranges;
+use super::segments::Segments;
 use super::view::{IdMap, Present, View};
-use crate::log::{
-    Beginning, Expected, Log, LogKind, Replayed, SegmentEnd, SegmentReader, is_unbegun,
-};
+use crate::log::{Beginning, Log, LogKind, Replayed, SegmentEnd, is_unbegun};
 use crate::lsm::cache::BlockCache;
 use crate::lsm::manifest::Manifest;
 use crate::lsm::memtable::Memtable;
@@ -230,43 +229,11 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         segments: &[u64],
         applier: &mut Applier<S>,
     ) -> Result<Option<(u64, SegmentEnd)>> {
-        let watermark = self.manifest.lock().await.log_synced;
-        let mut before: Option<(u64, SegmentEnd)> = None;
-        for &segment in segments {
-            let expected = Expected {
-                segment,
-                store: self.store_id,
-                start: before.as_ref().map(|(_, end)| end.position),
-                synced_upto: before.as_ref().map_or(0, |(_, end)| end.synced_upto),
-                synced_offset: if watermark.segment == segment {
-                    watermark.offset
-                } else {
-                    0
-                },
-                last: Some(&segment) == segments.last(),
-            };
-            let reader = self.storage.open(Object::Segment(segment)).await?;
-            let mut reader = SegmentReader::open(reader, expected).await?;
-            self.commit
-                .lock()
-                .segments
-                .push_back((segment, reader.start()));
-            while let Some(replayed) = reader.next().await? {
-                self.replay_record(applier, replayed).await?;
-            }
-            let end = reader.finish();
-            if let Some(cut) = &end.cut {
-                tracing::warn!(
-                    segment,
-                    offset = cut.offset,
-                    why = cut.why,
-                    "cut a torn tail off the log"
-                );
-                self.cuts.lock().push(cut.clone());
-            }
-            before = Some((segment, end));
+        let mut log = Segments::new(self, segments).await;
+        while let Some((_, replayed)) = log.next().await? {
+            self.replay_record(applier, replayed).await?;
         }
-        Ok(before)
+        Ok(log.end())
     }
 
     async fn replay_record(&self, applier: &mut Applier<S>, replayed: Replayed) -> Result<()> {

@@ -7,6 +7,7 @@ use super::host::Host;
 use super::world::{Event, World};
 use crate::ring::effect::{Change, Input};
 use crate::ring::membership::Member;
+use crate::ring::meta::mover::{is_in_place, next_change};
 use crate::ring::node::NodeInput;
 use crate::ring::range::Range;
 use crate::ring::{NodeId, Quorum, RangeId};
@@ -94,7 +95,7 @@ impl Steward {
                 copies(hosts, range)
             ));
         };
-        if step(master, target).is_some() || master.configuration().is_joint() {
+        if !is_in_place(master.configuration(), &target.voters, target.quorum) {
             return Err(format!(
                 "range {range} has {:?} and not {target:?}",
                 master.configuration()
@@ -192,42 +193,11 @@ fn is_sound(host: &Host) -> bool {
 
 /// The next change on the way from what a range is to what it is to be.
 fn step(master: &Range, target: &Target) -> Option<Change> {
-    let configuration = master.configuration();
-    if configuration.is_joint() {
-        return None;
-    }
-    let is_member = |node: &NodeId| configuration.member(*node).is_some();
-    let missing: Vec<NodeId> = target
-        .voters
-        .iter()
-        .copied()
-        .filter(|node| !is_member(node))
-        .collect();
-    if !missing.is_empty() {
-        return Some(Change::Learners {
-            add: missing,
-            remove: Vec::new(),
-        });
-    }
-    let voters: Vec<NodeId> = configuration
-        .voters
-        .members
-        .iter()
-        .map(|member| member.node)
-        .collect();
-    if voters != target.voters || configuration.voters.quorum != target.quorum {
-        return Some(Change::Voters {
-            nodes: target.voters.clone(),
-            quorum: target.quorum,
-        });
-    }
-    let idle: Vec<NodeId> = configuration
-        .learners
-        .iter()
-        .map(|member| member.node)
-        .collect();
-    (!idle.is_empty()).then_some(Change::Learners {
-        add: Vec::new(),
-        remove: idle,
-    })
+    let caught_up = |node| master.has_caught_up(node);
+    next_change(
+        master.configuration(),
+        &target.voters,
+        target.quorum,
+        caught_up,
+    )
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::{Release, SeqCst};
 
 use bytes::Bytes;
 
-use super::super::applier::Applier;
+use super::super::applier::Applying;
 use super::super::batch::{Batch, Ops};
 use super::super::changes::{Changes, Scope};
 use super::super::core::Core;
@@ -15,30 +15,7 @@ use crate::{Error, ErrorKind, Result, Runtime, Storage};
 /// Memtables that may wait to be flushed before more is applied.
 const FROZEN_MOST: usize = 2;
 
-/// The exclusive right to apply. Given back on drop.
-pub(crate) struct Applying<'a, S: Storage, R: Runtime, M: Machine> {
-    core: &'a Core<S, R, M>,
-    applier: Option<Applier<S>>,
-}
-
 impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
-    /// Waits for the right to apply.
-    pub(crate) async fn begin_apply(&self) -> Result<Applying<'_, S, R, M>> {
-        let taken = self
-            .changed
-            .wait(|| {
-                if let Some(error) = self.health.failure() {
-                    return Some(Err(error));
-                }
-                self.applier.lock().take().map(Ok)
-            })
-            .await?;
-        Ok(Applying {
-            core: self,
-            applier: Some(taken),
-        })
-    }
-
     /// Waits until there is memory for what is to be applied.
     async fn await_memory(&self) -> Result<()> {
         self.changed
@@ -70,16 +47,6 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
 }
 
 impl<S: Storage, R: Runtime, M: Machine> Applying<'_, S, R, M> {
-    fn applier(&mut self) -> Result<&mut Applier<S>> {
-        self.applier.as_mut().ok_or_else(|| {
-            Error::new(
-                ErrorKind::Closed,
-                "applying",
-                "the right has been given back",
-            )
-        })
-    }
-
     /// Applies a range's next entry. The machine's reply, if the entry was the machine's.
     ///
     /// # Errors
@@ -191,26 +158,5 @@ impl<S: Storage, R: Runtime, M: Machine> Applying<'_, S, R, M> {
         applier.seq += count;
         core.visible.store(applier.seq, Release);
         Ok(first)
-    }
-
-    /// Hands the memtable to the flush, unless it is empty.
-    pub(super) fn freeze(&mut self) {
-        if let Some(applier) = &mut self.applier {
-            applier.freeze(self.core);
-        }
-    }
-
-    /// Hands the memtable to the flush.
-    pub(super) fn freeze_even_empty(&mut self) {
-        if let Some(applier) = &mut self.applier {
-            applier.freeze_even_empty(self.core);
-        }
-    }
-}
-
-impl<S: Storage, R: Runtime, M: Machine> Drop for Applying<'_, S, R, M> {
-    fn drop(&mut self) {
-        *self.core.applier.lock() = self.applier.take();
-        self.core.changed.notify();
     }
 }

@@ -2,9 +2,10 @@
 
 use super::super::core::Core;
 use super::super::machine::Machine;
+use super::super::segments::Segments;
 use super::book::Book;
 use super::{Hard, Logged};
-use crate::log::{Expected, LogKind, Replayed, SegmentEnd, SegmentReader};
+use crate::log::{LogKind, Replayed, SegmentEnd};
 use crate::{Error, ErrorKind, Object, Result, Runtime, Storage};
 
 const REPLAYING: &str = "replaying the log";
@@ -16,39 +17,13 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         segments: &[u64],
         book: &mut Book,
     ) -> Result<Option<(u64, SegmentEnd)>> {
-        let watermark = self.manifest.lock().await.log_synced;
-        let mut before: Option<(u64, SegmentEnd)> = None;
-        for &segment in segments {
-            let expected = Expected {
-                segment,
-                store: self.store_id,
-                start: before.as_ref().map(|(_, end)| end.position),
-                synced_upto: before.as_ref().map_or(0, |(_, end)| end.synced_upto),
-                synced_offset: if watermark.segment == segment {
-                    watermark.offset
-                } else {
-                    0
-                },
-                last: Some(&segment) == segments.last(),
-            };
-            let reader = self.storage.open(Object::Segment(segment)).await?;
-            let mut reader = SegmentReader::open(reader, expected).await?;
-            let start = (segment, reader.start());
-            self.commit.lock().segments.push_back(start);
-            while let Some(replayed) = reader.next().await? {
-                book.replay(replayed)
-                    .map_err(|error| error.on(Object::Segment(segment)))?;
-            }
-            let end = reader.finish();
-            if let Some(cut) = &end.cut {
-                let (offset, why) = (cut.offset, &cut.why);
-                tracing::warn!(segment, offset, why, "cut a torn tail off the log");
-                self.cuts.lock().push(cut.clone());
-            }
-            before = Some((segment, end));
+        let mut log = Segments::new(self, segments).await;
+        while let Some((segment, replayed)) = log.next().await? {
+            book.replay(replayed)
+                .map_err(|error| error.on(Object::Segment(segment)))?;
         }
         book.check()?;
-        Ok(before)
+        Ok(log.end())
     }
 }
 

@@ -10,7 +10,7 @@ use crate::command::{Command, Commands, Reply, State, Value, apply};
 use crate::command::{KEYS_PREFIX_BYTES, deadlines_of, expire_payload, keys_of, place};
 use crate::db::{Brief, Db, Range, Scan};
 use crate::ring::ids::{META, RangeId};
-use crate::{Error, ErrorKind, Result, Runtime, Storage};
+use crate::{Result, Runtime, Storage};
 
 /// The most keys that one entry removes because their time has come.
 const EXPIRE_AT_ONCE: usize = 512;
@@ -139,24 +139,4 @@ impl<S: Storage, R: Runtime> State for At<'_, S, R> {
         let deadline = found.map(|found| found.deadline_ms);
         Ok(deadline.filter(|&deadline_ms| is_alive(deadline_ms, self.now_ms)))
     }
-
-    async fn put(&mut self, _: &[u8], _: &[u8], _: u64) -> Result<()> {
-        Err(only_reads())
-    }
-
-    async fn delete(&mut self, _: &[u8]) -> Result<()> {
-        Err(only_reads())
-    }
-
-    async fn clear(&mut self) -> Result<()> {
-        Err(only_reads())
-    }
-}
-
-fn only_reads() -> Error {
-    Error::new(
-        ErrorKind::Invalid,
-        "reading",
-        "a command that writes was not logged",
-    )
 }
