@@ -31,7 +31,8 @@
 //!             varint    applied term
 //!             varint    applied time, in milliseconds
 //!             varint    log start index
-//!             varint    incarnation
+//!             varint    incarnation, upper 64 bits: the term of the configuration entry that added the copy
+//!             varint    incarnation, lower 64 bits: the index of that entry
 //!             varint    number of keys, zigzag (2n, or -2n - 1 when negative)
 //!             varint    flags
 //!         varint    number of values files, then each:
@@ -108,8 +109,8 @@ pub struct RangeRecord {
     pub applied_time_ms: u64,
     /// The first index that the log still holds.
     pub log_start_index: u64,
-    /// The index of the configuration entry that added this replica.
-    pub incarnation: u64,
+    /// Which copy of the range this is: a node's next one has a larger number.
+    pub incarnation: u128,
     /// How many keys are in it, as far as they were counted; differences make it signed.
     pub keys: i64,
     /// The ring's durable flags; not looked into here.
@@ -316,7 +317,8 @@ fn put_range(out: &mut Vec<u8>, range: &RangeRecord) {
     put_varint(out, range.applied_term);
     put_varint(out, range.applied_time_ms);
     put_varint(out, range.log_start_index);
-    put_varint(out, range.incarnation);
+    put_varint(out, (range.incarnation >> 64) as u64);
+    put_varint(out, range.incarnation as u64);
     put_varint(out, zigzag(range.keys));
     put_varint(out, u64::from(range.flags));
 }
@@ -340,7 +342,8 @@ fn take_range(input: &mut Decoder<'_>) -> Result<RangeRecord> {
         applied_term: number(input, "applied term")?,
         applied_time_ms: number(input, "applied time")?,
         log_start_index: number(input, "log start index")?,
-        incarnation: number(input, "incarnation")?,
+        incarnation: u128::from(number(input, "incarnation")?) << 64
+            | u128::from(number(input, "incarnation")?),
         keys: unzigzag(number(input, "number of keys")?),
         flags: small_number(input, "range flags")?,
     })

@@ -43,6 +43,21 @@ pub struct LogId {
     pub index: Index,
 }
 
+impl LogId {
+    /// One number in the same order, for those who need not know what it means.
+    pub fn to_number(self) -> u128 {
+        u128::from(self.term) << 64 | u128::from(self.index)
+    }
+
+    /// What [`to_number`](Self::to_number) made a number of.
+    pub fn from_number(number: u128) -> Self {
+        Self {
+            term: (number >> 64) as Term,
+            index: number as Index,
+        }
+    }
+}
+
 impl fmt::Display for LogId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.index, self.term)

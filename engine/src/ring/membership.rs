@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{Index, NodeId};
+use super::ids::{Index, LogId, NodeId};
 use super::quorum::Quorum;
 
 /// A replica's place in a configuration. A node that leaves and comes back is another member.
@@ -15,8 +15,9 @@ use super::quorum::Quorum;
 pub struct Member {
     /// The node that holds the copy.
     pub node: NodeId,
-    /// The index of the configuration entry that added it; 0 for those who founded the range.
-    pub incarnation: Index,
+    /// The configuration entry that added it; the default for those who founded the range. An index alone would
+    /// not do: a node that took up an entry which then lost its place would hold the one that took it for older.
+    pub incarnation: LogId,
 }
 
 /// One side that has to agree.
@@ -63,7 +64,7 @@ impl Configuration {
     pub fn founding(nodes: &[NodeId], quorum: Quorum) -> Self {
         let member = |&node| Member {
             node,
-            incarnation: 0,
+            incarnation: LogId::default(),
         };
         Self {
             voters: Voters {

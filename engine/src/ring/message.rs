@@ -27,6 +27,19 @@ pub struct Message {
     pub body: Body,
 }
 
+impl Message {
+    /// What a master hears that speaks to a copy which is gone for good, said on behalf of the copy.
+    pub fn answer_of_one_gone(&self) -> Option<Self> {
+        matches!(self.body, Body::Append(_) | Body::Chunk(_)).then(|| Self {
+            range: self.range,
+            from: self.to,
+            to: self.from,
+            term: 0,
+            body: Body::Gone,
+        })
+    }
+}
+
 /// What a message says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Body {
@@ -86,9 +99,11 @@ pub enum Body {
     Knock,
     /// You are not a member any more: this configuration entry is committed and leaves you out.
     Removed {
-        /// Its index.
-        at: Index,
+        /// It, in the term of what is committed.
+        at: LogId,
     },
+    /// The copy that you speak to is gone for good.
+    Gone,
     /// Sum up your state when you have applied this entry of mine, and nothing behind it.
     Scrub {
         /// Its index.
@@ -200,6 +215,7 @@ impl Body {
             Self::ReadIndex { .. } => "read-index",
             Self::Knock => "knock",
             Self::Removed { .. } => "removed",
+            Self::Gone => "gone",
             Self::Scrub { .. } => "scrub",
             Self::Digested { .. } => "digested",
             Self::Replace { .. } => "replace",

@@ -18,7 +18,7 @@ use crate::ring::meta::{Map, decode_map};
 use crate::ring::node::{Node, NodeEffect, NodeInput};
 use crate::ring::range::{Options, Recovered};
 use crate::ring::store::{RangeStore, Ticket};
-use crate::ring::{Index, META, NodeId, RangeId, RequestId};
+use crate::ring::{Index, LogId, META, NodeId, RangeId, RequestId};
 use crate::storage::faulty::CrashMode;
 use crate::{ErrorKind, FaultyStorage, MaybeSend, Result, Runtime, Work};
 
@@ -35,10 +35,10 @@ pub(super) enum Done {
     Opened(Result<(Store, Vec<Recovered>)>),
     Settled(Batch, Result<()>),
     /// Something about one copy of a range; an exclusive job is over.
-    Range(RangeId, Index, Result<Option<Input>>),
+    Range(RangeId, LogId, Result<Option<Input>>),
     /// Entries have been applied.
-    Applied(RangeId, Index, Applied),
-    Snapshot(RangeId, Index, u64, Result<super::lanes::Pinned>),
+    Applied(RangeId, LogId, Applied),
+    Snapshot(RangeId, LogId, u64, Result<super::lanes::Pinned>),
     Read(RequestId, Result<Answer>),
     /// Keys whose time has come.
     Expired(RangeId, Result<Option<bytes::Bytes>>),
@@ -56,7 +56,7 @@ pub(super) struct Applied {
 pub(super) struct Batch {
     pub(super) ticket: Ticket,
     pub(super) synced: bool,
-    pub(super) appends: Vec<(RangeId, Index, u64)>,
+    pub(super) appends: Vec<(RangeId, LogId, u64)>,
 }
 
 /// A process.
@@ -412,10 +412,10 @@ impl Host {
         for (range, configuration) in &self.founding {
             let me = Member {
                 node: self.id,
-                incarnation: 0,
+                incarnation: LogId::default(),
             };
             node.found(*range, configuration.clone());
-            let mut lane = Lane::new(0, 0);
+            let mut lane = Lane::new(me.incarnation, 0);
             lane.push(Job::Begin(me, configuration.clone()));
             lanes.insert(*range, lane);
         }
@@ -473,7 +473,7 @@ impl Host {
     }
 
     /// Tells a copy of a range something, if it still is that copy.
-    pub(super) fn tell(&mut self, range: RangeId, incarnation: Index, input: Input, world: &World) {
+    pub(super) fn tell(&mut self, range: RangeId, incarnation: LogId, input: Input, world: &World) {
         let Some(running) = &self.running else {
             return;
         };

@@ -110,7 +110,7 @@ impl Simulation {
                 Some(Undo::Drift(place))
             }
             FaultKind::DiskSwap => {
-                let is_whole = self.steward.is_whole(&self.hosts);
+                let is_whole = self.is_whole();
                 is_whole.then(|| {
                     self.swap_disk(place, fault.for_ms);
                     Undo::Nothing
@@ -151,10 +151,15 @@ impl Simulation {
         host.disk.set_plan(Plan::new());
     }
 
+    /// Whether nothing that a promise rests on is away at present, known to be or not.
+    fn is_whole(&self) -> bool {
+        self.steward.is_whole(&self.hosts) && !self.world.invariants.is_rotten()
+    }
+
     /// Whether one machine may forget what was only written: no other has, and none is away.
     fn is_safe_to_forget(&self) -> bool {
         let setup = &self.world.setup;
-        setup.sync == Sync::Always || self.steward.is_whole(&self.hosts)
+        setup.sync == Sync::Always || self.is_whole()
     }
 
     /// Ends a process and lets it start again in so many milliseconds.
@@ -178,7 +183,7 @@ impl Simulation {
         // What a cut tail held was never acknowledged, but it cannot be told from what was: such a copy may have
         // forgotten something, and with another one away that is more than is promised.
         let may_tear = (self.growth.is_none() || self.steward.dead.is_empty())
-            && (!self.world.setup.promises() || self.steward.is_whole(&self.hosts));
+            && (!self.world.setup.promises() || self.is_whole());
         let is_torn = random.coin() && may_tear;
         let mode = match (power, is_torn) {
             (false, false) => CrashMode::ProcessKilled,
@@ -216,7 +221,7 @@ impl Simulation {
     }
 
     fn rot(&mut self, place: usize, random: &mut Random) -> Option<Undo> {
-        if !self.steward.is_whole(&self.hosts) {
+        if !self.is_whole() {
             return None;
         }
         let disk = &self.hosts[place].disk;
@@ -233,7 +238,7 @@ impl Simulation {
     fn rot_state(&mut self, random: &mut Random) -> Option<Undo> {
         let ranges: Vec<RangeId> = self.steward.targets.keys().copied().collect();
         let range = ranges[random.index(ranges.len())];
-        if !self.steward.is_whole(&self.hosts) || self.world.invariants.is_rotten() {
+        if !self.is_whole() {
             return None;
         }
         let key = self.clients.workload.keys().unused(range)?;
@@ -255,7 +260,7 @@ impl Simulation {
 
     fn fail_disk(&mut self, place: usize, kind: FaultKind, random: &mut Random) -> Option<Undo> {
         let host = &mut self.hosts[place];
-        if host.running.is_none() || !self.steward.is_whole(&self.hosts) {
+        if host.running.is_none() || !self.is_whole() {
             return None;
         }
         let host = &mut self.hosts[place];

@@ -16,7 +16,7 @@ use crate::ring::entry::{Content, Entry};
 use crate::ring::membership::{Configuration, Member};
 use crate::ring::meta::apply_entry;
 use crate::ring::store::RangeSnapshot;
-use crate::ring::{Index, META, RangeId};
+use crate::ring::{LogId, META, RangeId};
 use crate::{Durability, FaultyStorage, Result};
 
 pub(super) type Pinned = Arc<RangeSnapshot<FaultyStorage, TestRuntime>>;
@@ -34,7 +34,7 @@ pub(super) enum Job {
 
 /// See the module.
 pub(super) struct Lane {
-    incarnation: Index,
+    incarnation: LogId,
     queue: VecDeque<Job>,
     applying: bool,
     /// Something has the range to itself.
@@ -50,7 +50,7 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(incarnation: Index, chain: u64) -> Self {
+    pub(super) fn new(incarnation: LogId, chain: u64) -> Self {
         Self {
             incarnation,
             queue: VecDeque::new(),
@@ -188,7 +188,7 @@ impl Host {
         });
     }
 
-    fn lane(&mut self, range: RangeId) -> Option<(&mut Running, Index)> {
+    fn lane(&mut self, range: RangeId) -> Option<(&mut Running, LogId)> {
         let running = self.running.as_mut()?;
         let incarnation = running.lanes.get(&range)?.incarnation;
         Some((running, incarnation))
@@ -293,7 +293,7 @@ impl Host {
     pub(super) fn take_applied(
         &mut self,
         range: RangeId,
-        incarnation: Index,
+        incarnation: LogId,
         applied: Applied,
         world: &mut World,
     ) {
@@ -337,7 +337,7 @@ impl Host {
     pub(super) fn take_snapshot(
         &mut self,
         range: RangeId,
-        incarnation: Index,
+        incarnation: LogId,
         id: u64,
         pinned: Result<Pinned>,
         world: &mut World,
@@ -368,7 +368,7 @@ impl Host {
     pub(super) fn take_exclusive(
         &mut self,
         range: RangeId,
-        incarnation: Index,
+        incarnation: LogId,
         input: Result<Option<Input>>,
         world: &mut World,
     ) {

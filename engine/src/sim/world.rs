@@ -15,7 +15,7 @@ use crate::random::Random;
 use crate::ring::effect::Outcome;
 use crate::ring::message::{Body, Message};
 use crate::ring::node::{Packet, Said};
-use crate::ring::{NodeId, RangeId, RequestId};
+use crate::ring::{LogId, NodeId, RangeId, RequestId};
 use crate::{Error, Result};
 
 /// Times are multiples of this, so that what comes at about one time comes together, as it does to a host
@@ -251,7 +251,8 @@ fn note_packet(digest: &mut Digest, now_us: u64, packet: &Packet) {
             Said::Answered { request, .. } => digest.add_all([2, *request]),
             Said::Map(_) | Said::Greeting => digest.add(3),
             Said::Knock(range, member) => {
-                digest.add_all([4, u64::from(*range), member.incarnation])
+                let LogId { term, index } = member.incarnation;
+                digest.add_all([4, u64::from(*range), term, index])
             }
         }
     }

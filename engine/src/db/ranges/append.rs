@@ -23,7 +23,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     pub(crate) fn append_to_range(
         &self,
         range: u32,
-        incarnation: u64,
+        incarnation: u128,
         notes: Vec<Note>,
     ) -> Result<Ticket> {
         self.health.check_writable()?;

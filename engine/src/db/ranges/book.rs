@@ -22,7 +22,7 @@ pub(in crate::db) struct Book {
 #[derive(Clone, Default)]
 pub(super) struct RangeState {
     pub node: u64,
-    pub incarnation: u64,
+    pub incarnation: u128,
     pub destroyed: bool,
     /// Counts how often the range was replaced since the store was opened.
     pub generation: u64,

@@ -115,7 +115,7 @@ impl Span {
 pub(crate) struct Found {
     pub range: u32,
     pub node: u64,
-    pub incarnation: u64,
+    pub incarnation: u128,
     pub destroyed: bool,
     pub hard: Hard,
     /// The newest configuration at or before `applied`, and its entry's index.

@@ -25,7 +25,7 @@ const TABLE_BYTES: u64 = 64 << 20;
 pub(crate) struct Replacement {
     pub range: u32,
     pub node: u64,
-    pub incarnation: u64,
+    pub incarnation: u128,
     pub destroyed: bool,
     /// Its version is the store's to give.
     pub hard: Hard,

@@ -22,7 +22,7 @@ fn range_record(number: u32) -> impl Strategy<Value = RangeRecord> {
         applied_term: n[2],
         applied_time_ms: n[3],
         log_start_index: n[4],
-        incarnation: n[5],
+        incarnation: u128::from(n[5]) << 64 | u128::from(n[4]),
         keys,
         flags,
     })

@@ -90,6 +90,7 @@ pub fn is_in_place(configuration: &Configuration, target: &[NodeId], quorum: Quo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ring::ids::LogId;
     use crate::ring::membership::{Member, Voters};
 
     fn nodes(ids: &[u64]) -> Vec<NodeId> {
@@ -104,7 +105,7 @@ mod tests {
     fn carry_out(configuration: &mut Configuration, change: Change) {
         let member = |&node: &NodeId| Member {
             node,
-            incarnation: 0,
+            incarnation: LogId::default(),
         };
         match change {
             Change::Learners { add, remove } => {

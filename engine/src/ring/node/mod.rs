@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::effect::{Effect, Input, Now, Outcome, ReadLevel};
-use super::ids::{Index, NodeId, RangeId, RequestId};
+use super::ids::{LogId, NodeId, RangeId, RequestId};
 use super::membership::{Configuration, Member};
 use super::message::{Body, Message};
 use super::range::{Options, Range, Recovered};
@@ -91,7 +91,7 @@ pub struct Node {
     random: Random,
     ranges: BTreeMap<RangeId, Range>,
     /// Copies that were destroyed here, by the last incarnation: none of them may come back.
-    destroyed: BTreeMap<RangeId, Index>,
+    destroyed: BTreeMap<RangeId, LogId>,
     forwards: Forwards,
     packets: Packets,
     steering: Steering,
@@ -124,7 +124,7 @@ impl Node {
     pub fn found(&mut self, range: RangeId, configuration: Configuration) {
         let me = Member {
             node: self.id,
-            incarnation: 0,
+            incarnation: LogId::default(),
         };
         let seed = self.random.next();
         let replica = Range::found(range, me, configuration, self.options.clone(), seed);
@@ -140,7 +140,7 @@ impl Node {
     }
 
     /// Takes note of a copy that was destroyed here in an earlier life.
-    pub fn remember_destroyed(&mut self, range: RangeId, incarnation: Index) {
+    pub fn remember_destroyed(&mut self, range: RangeId, incarnation: LogId) {
         let last = self.destroyed.entry(range).or_default();
         *last = incarnation.max(*last);
     }
@@ -265,8 +265,15 @@ impl Node {
             .destroyed
             .get(&range)
             .is_some_and(|&last| me.incarnation <= last);
+        if was_destroyed
+            && me.node == self.id
+            && let Some(gone) = message.answer_of_one_gone()
+        {
+            self.packets.add(gone.to.node, Said::Replica(gone));
+        }
         // A founding member has its copy from the beginning, or has lost it for good.
-        if !from_master || was_destroyed || me.incarnation == 0 || me.node != self.id {
+        if !from_master || was_destroyed || me.incarnation == LogId::default() || me.node != self.id
+        {
             return;
         }
         let seed = self.random.next();

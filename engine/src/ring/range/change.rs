@@ -3,7 +3,7 @@
 use super::{Mutation, Range, Role};
 use crate::ring::effect::{Change, Invalid, Outcome, Refusal};
 use crate::ring::entry::Content;
-use crate::ring::ids::{Index, NodeId, RequestId};
+use crate::ring::ids::{Index, LogId, NodeId, RequestId};
 use crate::ring::membership::{Configuration, Member, Voters};
 use crate::ring::message::Body;
 use crate::ring::quorum::Quorum;
@@ -65,7 +65,10 @@ impl Range {
             }
             next.learners.push(Member {
                 node,
-                incarnation: self.log.last().index + 1,
+                incarnation: LogId {
+                    term: self.state.term,
+                    index: self.log.last().index + 1,
+                },
             });
         }
         Ok(next)
@@ -118,6 +121,21 @@ impl Range {
         })
     }
 
+    /// A copy that was to learn is gone: a configuration that was overwritten meanwhile had begun another on its
+    /// node. It makes room; whoever wants a copy there adds one that is newer than both.
+    pub(super) fn take_gone(&mut self, copy: Member) {
+        if !self.log.configuration().learners.contains(&copy) {
+            return;
+        }
+        let leave_out = Change::Learners {
+            add: Vec::new(),
+            remove: vec![copy.node],
+        };
+        if let Ok(Some(next)) = self.plan(leave_out) {
+            self.append(Content::Configuration(next));
+        }
+    }
+
     /// The next step of a change, once the last one is committed. Whoever is the master takes it.
     pub(super) fn configuration_committed(&mut self) {
         let at = self.log.configured_at();
@@ -155,6 +173,14 @@ impl Range {
             let configuration = configuration.clone();
             self.leave_range(&configuration);
         }
+    }
+
+    /// Which configuration entry is in force, if it stays so: its index, in the term of what is secured. Whatever
+    /// the log may still bring is greater. None is behind that of the founders, or a copy does not know it yet.
+    pub(super) fn secured_configuration(&self) -> Option<LogId> {
+        let (secured, index) = (self.secured(), self.log.configured_at());
+        let term = self.log.term_at(secured)?;
+        (index > 0 && index <= secured).then_some(LogId { term, index })
     }
 
     /// Nobody will be elected who does not have everything up to here. A follower knows it of what is
@@ -222,8 +248,10 @@ impl Range {
 
     /// Tells members that a committed change has left out that their copies are not wanted any more.
     pub(super) fn tell_those_who_left(&mut self) {
-        let at = self.log.configured_at();
-        if at > self.secured() || self.log.configuration().is_joint() {
+        let Some(at) = self.secured_configuration() else {
+            return;
+        };
+        if self.log.configuration().is_joint() {
             return;
         }
         let Role::Master(office) = &mut self.role else {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Mutation, Range, Role};
 use crate::ring::effect::Effect;
-use crate::ring::ids::{Index, LogId, NodeId, Term};
+use crate::ring::ids::{LogId, NodeId, Term};
 use crate::ring::membership::Member;
 use crate::ring::message::{Body, Message};
 use crate::ring::trace::Event;
@@ -262,6 +262,12 @@ impl Range {
             // Whoever added the one that is spoken to had seen this one left out for good.
             return self.destroy();
         }
+        if is_mine
+            && message.to.incarnation < self.me.incarnation
+            && let Some(gone) = message.answer_of_one_gone()
+        {
+            return self.send_message(gone);
+        }
         if !is_mine || !is_for_me {
             return;
         }
@@ -283,6 +289,7 @@ impl Range {
             }
             Body::Knock => return,
             Body::Removed { at } => return self.take_removed(*at),
+            Body::Gone => return self.take_gone(message.from),
             _ => {}
         }
         if message.term > self.state.term {
@@ -326,24 +333,32 @@ impl Range {
             Body::Scrub { at } => self.take_scrub(at),
             Body::Digested { at, digest } => self.take_digest(from, at, digest),
             Body::Replace { at } => self.take_replace(at),
-            Body::PreVote { .. } | Body::Vote { .. } | Body::Knock | Body::Removed { .. } => {}
+            Body::PreVote { .. }
+            | Body::Vote { .. }
+            | Body::Knock
+            | Body::Removed { .. }
+            | Body::Gone => {}
         }
     }
 
     /// The committed configuration that leaves this incarnation out, if there is one.
-    fn left_out(&self, member: Member) -> Option<Index> {
+    fn left_out(&self, member: Member) -> Option<LogId> {
         if self.breaks(Mutation::IgnoreIncarnation) {
             return None;
         }
-        let at = self.log.configured_at();
+        let at = self.secured_configuration()?;
         let known = self.log.configuration().member(member.node);
-        let is_out = known != Some(member) && member.incarnation < at && at <= self.secured();
-        is_out.then_some(at)
+        (known != Some(member) && member.incarnation < at).then_some(at)
     }
 
-    fn take_removed(&mut self, at: Index) {
-        let is_newer = self.log.configured_at() > at
-            && self.log.configuration().member(self.me.node) == Some(self.me);
+    fn take_removed(&mut self, at: LogId) {
+        let configured_at = self.log.configured_at();
+        let term = self.log.term_at(configured_at);
+        let own = LogId {
+            term: term.unwrap_or(self.log.before().term),
+            index: configured_at,
+        };
+        let is_newer = own > at && self.log.configuration().member(self.me.node) == Some(self.me);
         if self.me.incarnation < at && !is_newer {
             self.destroy();
         }

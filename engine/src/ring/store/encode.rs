@@ -96,7 +96,7 @@ pub(super) fn note(record: &Record) -> Result<Note> {
 pub(super) fn member(found: &FoundRange) -> Member {
     Member {
         node: NodeId(found.node),
-        incarnation: found.incarnation,
+        incarnation: LogId::from_number(found.incarnation),
     }
 }
 

@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 
 use super::effect::Record;
 use super::entry::Entry;
-use super::ids::{Index, META, RangeId};
+use super::ids::{Index, LogId, META, RangeId};
 use super::membership::{Configuration, Member};
 use super::range::Recovered;
 use crate::command::{Commands, Reply};
@@ -127,11 +127,12 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
     /// # Errors
     /// `Invalid` if this copy of the range is not here. Anything else is final: nothing is logged any
     /// more.
-    pub fn append(&self, range: RangeId, incarnation: Index, records: &[Record]) -> Result<Ticket> {
+    pub fn append(&self, range: RangeId, incarnation: LogId, records: &[Record]) -> Result<Ticket> {
         let notes = records.iter().map(encode::note);
         let notes: Vec<Note> = notes.collect::<Result<_>>()?;
         let core = self.db().core();
-        core.append_to_range(range, incarnation, notes).map(Ticket)
+        core.append_to_range(range, incarnation.to_number(), notes)
+            .map(Ticket)
     }
 
     /// Waits until everything up to the ticket is as durable as the store's entries have to be, and at least
@@ -244,7 +245,7 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
             news.push(Replacement {
                 range,
                 node: me.node.0,
-                incarnation: me.incarnation,
+                incarnation: me.incarnation.to_number(),
                 destroyed: false,
                 hard: Hard::default(),
                 configured: (0, configuration.clone()),

@@ -428,20 +428,29 @@ impl Checks {
         self.floor = self.floor.max(at.index);
     }
 
-    /// A copy is destroyed: some configuration must have left it out.
+    /// A copy is destroyed: some configuration must have left it out, or the one that added it lost its place.
     pub(super) fn destroyed(&mut self, me: Member, mirror: &Mirror) {
         self.destroyed
             .extend(mirror.entries.iter().map(|(id, _)| *id));
         let left_out = self.configurations.iter().any(|(id, configuration)| {
-            id.index > me.incarnation && !configuration.members().contains(&me)
+            *id > me.incarnation && !configuration.members().contains(&me)
         });
         let is_member = self
             .configurations
             .values()
             .next_back()
             .is_some_and(|newest| newest.members().contains(&me));
-        self.expect(left_out && !is_member, "destroyed", || {
-            format!("{me:?} is destroyed and nobody left it out")
+        let added = me.incarnation.index.checked_sub(1);
+        let is_added = added.is_none_or(|at| {
+            let known = self.committed.get(at as usize);
+            known.is_some_and(|known| known.id == me.incarnation)
         });
+        let is_later = |known: &Committed| known.id > me.incarnation;
+        let lost_its_place = !is_added && self.committed.last().is_some_and(is_later);
+        self.expect(
+            lost_its_place || left_out && !is_member,
+            "destroyed",
+            || format!("{me:?} is destroyed and nobody left it out"),
+        );
     }
 }

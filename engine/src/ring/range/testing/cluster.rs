@@ -9,7 +9,7 @@ use super::disk::{Disk, Policy};
 use super::machine::WriteId;
 use super::network::Network;
 use crate::ring::effect::{Effect, Input, Now, Outcome, Record};
-use crate::ring::ids::{Index, NodeId, RequestId};
+use crate::ring::ids::{Index, LogId, NodeId, RequestId};
 use crate::ring::membership::{Configuration, Member};
 use crate::ring::message::{Body, Message};
 use crate::ring::quorum::Quorum;
@@ -29,7 +29,7 @@ pub(in crate::ring::range) struct Node {
     /// How far its clock is off.
     pub(super) skew_ms: i64,
     /// Incarnations up to here are destroyed for good.
-    buried: Option<Index>,
+    buried: Option<LogId>,
     boots: u64,
 }
 
@@ -327,8 +327,14 @@ impl Cluster {
             return;
         }
         let begins = matches!(message.body, Body::Append(_) | Body::Chunk(_));
-        if node.disk.is_none() && begins && node.buried.is_none_or(|buried| buried < to.incarnation)
-        {
+        let was_buried = node.buried.is_some_and(|buried| to.incarnation <= buried);
+        if node.disk.is_none() && was_buried {
+            if let Some(gone) = message.answer_of_one_gone() {
+                self.send(gone);
+            }
+            return;
+        }
+        if node.disk.is_none() && begins {
             let seed = self.draw_seed(to.node);
             let range = Range::empty(RANGE, to, options, seed);
             self.settle_in(to, Configuration::unknown(), range);

@@ -87,7 +87,8 @@ pub(super) fn fingerprint(entry: &Entry) -> u64 {
         Content::Configuration(configuration) => {
             let members = configuration.members();
             members.iter().fold(3, |sum, member| {
-                mix(mix(sum, member.node.0), member.incarnation)
+                let LogId { term, index } = member.incarnation;
+                mix(mix(mix(sum, member.node.0), term), index)
             })
         }
     };

@@ -134,3 +134,32 @@ fn a_former_incarnation_that_heard_nothing_makes_room_for_the_next() {
     );
     assert_sound(&cluster);
 }
+
+/// A node was held for good by a copy that a deposed master had begun there: the next master added the node at a
+/// smaller index, so its copy was taken for the older one. The simulator found it.
+#[test]
+fn a_copy_whose_configuration_lost_its_place_makes_room_for_the_next() {
+    let mut cluster = cluster((3, 2, 2), 4, None);
+    cluster.settle();
+    cluster.cut(1, 2);
+    cluster.cut(1, 3);
+    for _ in 0..5 {
+        cluster.push(1);
+    }
+    cluster.change(1, learners(&[4], &[]));
+    cluster.run(50);
+    let overwritten = cluster.range(4).me().incarnation;
+    cluster.cut(1, 4);
+    assert!(cluster.run_until(5_000, |cluster| cluster.master().is_some_and(|at| at != 1)));
+    let master = cluster.master().unwrap();
+    cluster.change(master, learners(&[4], &[]));
+    cluster.heal();
+    assert!(
+        cluster.run_until(3_000, Cluster::agrees),
+        "{}",
+        cluster.describe()
+    );
+    let me = cluster.range(4).me();
+    assert!(me.incarnation > overwritten && me.incarnation.index < overwritten.index);
+    assert_sound(&cluster);
+}

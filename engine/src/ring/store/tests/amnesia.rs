@@ -120,7 +120,7 @@ fn a_failed_sync_is_final_and_remembered() {
         let records = as_records(&[put(5, 4, 2, b"y")]);
         let failed = process.log_until(5, &records, Durability::Synced);
         assert_eq!(failed.unwrap_err().kind(), ErrorKind::Unknown);
-        assert!(process.store.append(5, 0, &records).is_err());
+        assert!(process.store.append(5, LogId::default(), &records).is_err());
         // What was applied is still read.
         assert_eq!(process.get(5, 1), None);
         process.storage.set_plan(Plan::new());

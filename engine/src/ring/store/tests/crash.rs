@@ -85,7 +85,7 @@ impl Workload<'_> {
                 Record::Truncate(from) => shape.log.retain(|(_, index)| index < from),
             });
         }
-        let ticket = self.store.append(range, 0, records)?;
+        let ticket = self.store.append(range, LogId::default(), records)?;
         self.store.settle(ticket, to).await?;
         self.notes.settled(to);
         Ok(())
@@ -189,7 +189,7 @@ async fn keep_busy(store: &RangeStore<FaultyStorage, TestRuntime>) -> Result<()>
     store.found(C, founder(), &alone()).await?;
     for index in 1..=40 {
         let entry = [put(C, 1, index, &[index as u8; 1500])];
-        let ticket = store.append(C, 0, &as_records(&entry))?;
+        let ticket = store.append(C, LogId::default(), &as_records(&entry))?;
         store.settle(ticket, Durability::Written).await?;
         store.apply(C, &entry).await?;
         if index % 6 == 0 {

@@ -96,7 +96,7 @@ impl Process {
     }
 
     fn log_until(&self, range: RangeId, records: &[Record], to: Durability) -> Result<()> {
-        let ticket = self.store.append(range, 0, records)?;
+        let ticket = self.store.append(range, LogId::default(), records)?;
         self.do_(self.store.settle(ticket, to))
     }
 
@@ -141,7 +141,7 @@ impl Process {
 fn founder() -> Member {
     Member {
         node: NODE,
-        incarnation: 0,
+        incarnation: LogId::default(),
     }
 }
 

@@ -119,8 +119,13 @@ fn nothing_is_visible_before_it_is_applied_and_nothing_is_applied_by_opening() {
 fn only_the_incarnation_that_is_here_may_append() {
     let process = Process::with(&[9]);
     let records = as_records(&[put(9, 1, 1, b"x")]);
-    assert!(process.store.append(9, 5, &records).is_err());
-    assert!(process.store.append(8, 0, &records).is_err());
+    assert!(
+        process
+            .store
+            .append(9, LogId { term: 1, index: 5 }, &records)
+            .is_err()
+    );
+    assert!(process.store.append(8, LogId::default(), &records).is_err());
     assert!(process.do_(process.store.apply(8, &[empty(1, 1)])).is_err());
     assert!(
         process
@@ -128,7 +133,12 @@ fn only_the_incarnation_that_is_here_may_append() {
             .is_err()
     );
     let nothing = entry(1, 1, Content::Command(Bytes::new()));
-    assert!(process.store.append(9, 0, &as_records(&[nothing])).is_err());
+    assert!(
+        process
+            .store
+            .append(9, LogId::default(), &as_records(&[nothing]))
+            .is_err()
+    );
     process.log(9, &records);
 }
 

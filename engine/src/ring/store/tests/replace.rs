@@ -215,7 +215,7 @@ fn a_copy_that_was_destroyed_stays_so() {
     assert_eq!(process.get(8, 1), None);
     assert_eq!(process.store.dbsize(), 1);
     assert!(process.do_(process.store.destroy(8)).is_err());
-    assert!(process.store.append(8, 0, &[]).is_err());
+    assert!(process.store.append(8, LogId::default(), &[]).is_err());
     let process = process.restart(CrashMode::PowerLoss);
     assert_eq!(process.found.len(), 1);
     assert_eq!(process.store.destroyed(), [(8, founder())]);
@@ -228,10 +228,11 @@ fn a_copy_that_was_destroyed_stays_so() {
         };
         process.do_(process.store.found(8, me, &Configuration::unknown()))
     };
-    assert!(found(0).is_err());
-    found(12).unwrap();
+    assert!(found(LogId::default()).is_err());
+    let later = LogId { term: 2, index: 12 };
+    found(later).unwrap();
     let process = process.kill();
-    assert_eq!(process.range(8).me.incarnation, 12);
+    assert_eq!(process.range(8).me.incarnation, later);
     assert_eq!(process.ids(8), []);
     assert!(process.store.destroyed().is_empty());
 }
