@@ -153,7 +153,10 @@ impl Simulation {
 
     /// Whether nothing that a promise rests on is away at present, known to be or not.
     fn is_whole(&self) -> bool {
-        self.steward.is_whole(&self.hosts) && !self.world.invariants.is_rotten()
+        let running = self.hosts.iter().filter_map(|host| host.running.as_ref());
+        let rots = running.flat_map(|running| running.lanes.values().map(|lane| &lane.rot));
+        let is_rotten = self.world.invariants.is_rotten() || rots.flatten().next().is_some();
+        self.steward.is_whole(&self.hosts) && !is_rotten
     }
 
     /// Whether one machine may forget what was only written: no other has, and none is away.
