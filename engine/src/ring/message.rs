@@ -96,7 +96,10 @@ pub enum Body {
         index: Option<Index>,
     },
     /// I am here and hear of no master: am I still a member?
-    Knock,
+    Knock {
+        /// By a follower, who could not tell.
+        passed_on: bool,
+    },
     /// You are not a member any more: this configuration entry is committed and leaves you out.
     Removed {
         /// It, in the term of what is committed.
@@ -213,7 +216,7 @@ impl Body {
             Self::Handover => "handover",
             Self::AskIndex { .. } => "ask-index",
             Self::ReadIndex { .. } => "read-index",
-            Self::Knock => "knock",
+            Self::Knock { .. } => "knock",
             Self::Removed { .. } => "removed",
             Self::Gone => "gone",
             Self::Scrub { .. } => "scrub",

@@ -58,7 +58,7 @@ impl Node {
             from,
             to: replica.me(),
             term: 0,
-            body: Body::Knock,
+            body: Body::Knock { passed_on: false },
         };
         self.step_range(now, range, Input::Message(message), out);
     }

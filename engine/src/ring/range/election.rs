@@ -60,7 +60,7 @@ impl Range {
         members.extend(self.following.known());
         for member in members {
             if member.node != self.me.node {
-                self.send(member, Body::Knock);
+                self.send(member, Body::Knock { passed_on: false });
             }
         }
     }
@@ -271,23 +271,26 @@ impl Range {
         if !is_mine || !is_for_me {
             return;
         }
+        let asks = matches!(
+            message.body,
+            Body::PreVote { .. } | Body::Vote { .. } | Body::Knock { .. } | Body::AskIndex { .. }
+        );
         if let Some(at) = self.left_out(message.from) {
             // An incarnation that is gone: nothing it says counts, but it may not know.
-            let asks = matches!(
-                message.body,
-                Body::PreVote { .. } | Body::Vote { .. } | Body::Knock | Body::AskIndex { .. }
-            );
             if asks {
                 self.send(message.from, Body::Removed { at });
             }
             return;
+        }
+        if asks {
+            self.pass_on_strangers(&message);
         }
         match &message.body {
             Body::PreVote { last } => return self.take_vote_request(&message, *last, true, false),
             Body::Vote { last, handover } => {
                 return self.take_vote_request(&message, *last, false, *handover);
             }
-            Body::Knock => return,
+            Body::Knock { .. } => return,
             Body::Removed { at } => return self.take_removed(*at),
             Body::Gone => return self.take_gone(message.from),
             _ => {}
@@ -335,7 +338,7 @@ impl Range {
             Body::Replace { at } => self.take_replace(at),
             Body::PreVote { .. }
             | Body::Vote { .. }
-            | Body::Knock
+            | Body::Knock { .. }
             | Body::Removed { .. }
             | Body::Gone => {}
         }

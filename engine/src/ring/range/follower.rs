@@ -7,7 +7,7 @@ use crate::ring::effect::{Effect, HardState};
 use crate::ring::entry::Entry;
 use crate::ring::ids::{Index, LogId, NodeId};
 use crate::ring::membership::Member;
-use crate::ring::message::{Append, Body, Chunk, Missing, Report, SnapshotHead};
+use crate::ring::message::{Append, Body, Chunk, Message, Missing, Report, SnapshotHead};
 use crate::ring::trace::Event;
 
 /// What a follower knows of its master.
@@ -329,6 +329,23 @@ impl Range {
         if let Some(master) = self.following.master {
             self.send(master, body);
         }
+    }
+
+    /// Where writes need not survive, a follower cannot tell who is left out for good. Its master can.
+    pub(super) fn pass_on_strangers(&mut self, message: &Message) {
+        let from = message.from;
+        let is_stranger = self.log.configuration().member(from.node) != Some(from);
+        let again = matches!(message.body, Body::Knock { passed_on: true });
+        let Some(master) = self.following.master.filter(|_| is_stranger && !again) else {
+            return;
+        };
+        self.send_message(Message {
+            range: self.id,
+            from,
+            to: master,
+            term: 0,
+            body: Body::Knock { passed_on: true },
+        });
     }
 
     pub(super) fn report(&self, stored: Index, missing: Option<Missing>) -> Report {

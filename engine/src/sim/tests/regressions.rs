@@ -58,3 +58,16 @@ fn a_table_of_expired_keys_is_not_compacted_for_ever() {
         ..setup(1_795_418_670_016, (3, 2, 2), &FaultKind::ALL)
     });
 }
+
+/// A copy that had been left out, of a range whose writes need not survive, asked only followers whether it was
+/// still wanted. They cannot tell.
+#[test]
+fn a_stranger_is_passed_on_to_the_master() {
+    let setup = Setup {
+        sync: Sync::EverySecond,
+        millis: 60_000,
+        ..setup(600_029, (3, 1, 1), &FaultKind::ALL)
+    };
+    let report = run(setup);
+    assert!(report.is_clean(), "{report:#?}");
+}
