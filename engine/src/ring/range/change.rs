@@ -25,6 +25,7 @@ impl Range {
             Ok(Some(next)) => {
                 let at = self.append(Content::Configuration(next));
                 if let Role::Master(office) = &mut self.role {
+                    office.handover = None;
                     office.change = Some((at.index, request));
                 }
             }
@@ -36,7 +37,10 @@ impl Range {
         let Role::Master(office) = &self.role else {
             return Err(Outcome::NotMaster(self.following.master()));
         };
-        let busy = office.handover.is_some()
+        // A handover that still waits, perhaps for a write that a lost replica keeps from being acknowledged, gives
+        // way: the change may be what replaces that replica.
+        let hands_over = office.handover.as_ref().is_some_and(|to| to.asked);
+        let busy = hands_over
             || self.log.configuration().is_joint()
             || self.log.configured_at() > self.secured()
             || self.commit < office.began_at;

@@ -163,3 +163,21 @@ fn a_copy_whose_configuration_lost_its_place_makes_room_for_the_next() {
     assert!(me.incarnation > overwritten && me.incarnation.index < overwritten.index);
     assert_sound(&cluster);
 }
+
+/// Where W is 3, a write that a lost replica will never store kept a handover waiting, again and again, and the
+/// handover kept the replica from being replaced.
+#[test]
+fn a_lost_replica_is_replaced_while_a_handover_waits() {
+    let mut cluster = cluster((3, 3, 1), 4, None);
+    cluster.isolate(3);
+    let stuck = cluster.push(1);
+    cluster.run(50);
+    assert_eq!(cluster.outcome(stuck), None);
+    cluster.handover(1, Some(2));
+    cluster.change(1, learners(&[4], &[]));
+    cluster.run(50);
+    assert!(cluster.range(2).configuration().members().len() == 4);
+    cluster.change(1, voters(&[1, 2, 4], (3, 3, 1)));
+    assert!(cluster.run_until(500, |cluster| cluster.is_done(stuck)));
+    assert_sound(&cluster);
+}
