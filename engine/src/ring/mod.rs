@@ -5,6 +5,7 @@
 //! simulator that tries to break it. The rules that keep it right are numbered in docs/ring.md; comments refer to
 //! them as "rule 3".
 
+pub mod driver;
 pub mod effect;
 pub mod entry;
 mod ids;
