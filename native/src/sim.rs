@@ -64,6 +64,10 @@ pub struct SimArgs {
     #[arg(long, default_value = "all", value_name = "LIST")]
     pub faults: String,
 
+    /// Let go wrong, too, what lies outside the promise of N, W and R: what is lost then is to be found.
+    #[arg(long)]
+    pub beyond: bool,
+
     /// Exactly these faults, as a failing run prints them, or `none`.
     #[arg(long, value_name = "FAULTS")]
     pub schedule: Option<String>,
@@ -136,6 +140,7 @@ impl SimArgs {
             quorum: Quorum::new(self.n, self.w, self.r).map_err(|error| error.to_string())?,
             arcs: self.arcs,
             faults,
+            beyond: self.beyond,
             schedule,
             sync: self.sync,
             mutation: self.mutation,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::checkers::{History, OpId, Outcome as Ended};
 use super::host::Host;
 use super::keys::Keys;
-use super::workload::{Wish, Workload};
+use super::workload::{Ask, Wish, Workload};
 use super::world::{Answer, Event, World};
 use crate::command::{Reply, command_payload};
 use crate::random::Random;
@@ -186,17 +186,17 @@ impl Clients {
         world
             .digest
             .add_all([world.now_us, client as u64, request, place as u64]);
-        let input = match asking.wish.level {
-            Some(level) => NodeInput::Read {
+        let input = match (asking.wish.level, &asking.wish.ask) {
+            (None, Ask::Command(command)) => NodeInput::Write {
                 request,
                 range,
-                level,
-            },
-            None => NodeInput::Write {
-                request,
-                range,
-                payload: command_payload(&asking.wish.command),
+                payload: command_payload(command),
                 at_least: asking.wish.at_least,
+            },
+            (level, _) => NodeInput::Read {
+                request,
+                range,
+                level: level.unwrap_or(ReadLevel::Configured),
             },
         };
         host.hear(input, world);
@@ -226,7 +226,7 @@ impl Clients {
             match answer {
                 Answer::Outcome(Outcome::Read { .. }) => {
                     self.requests.insert(request, client);
-                    host.read(request, range, asking.wish.command.clone());
+                    host.read(request, range, asking.wish.ask.clone());
                 }
                 Answer::Read { elapse: true, .. } if !asking.elapsed => {
                     let node = host.running.as_ref().map(|running| &running.node);

@@ -10,25 +10,20 @@ use parking_lot::Mutex;
 use super::TestRuntime;
 use super::lanes::{Job, Lane};
 use super::world::{Answer, Event, Trouble, World};
-use crate::command::{Command, Reply};
-use crate::db::Options as StoreOptions;
+use crate::command::Reply;
 use crate::ring::effect::{Input, Now};
-use crate::ring::membership::{Configuration, Member};
-use crate::ring::meta::{Map, decode_map};
+use crate::ring::membership::Configuration;
+use crate::ring::meta::Map;
 use crate::ring::node::{Node, NodeEffect, NodeInput};
-use crate::ring::range::{Options, Recovered};
+use crate::ring::range::Recovered;
 use crate::ring::store::{RangeStore, Ticket};
 use crate::ring::{Index, LogId, META, NodeId, RangeId, RequestId};
-use crate::storage::faulty::CrashMode;
 use crate::{ErrorKind, FaultyStorage, MaybeSend, Result, Runtime, Work};
 
 pub(super) type Store = RangeStore<FaultyStorage, TestRuntime>;
 
 /// Requests of this bit are the host's own.
 const OWN: RequestId = 1 << 62;
-
-/// Ticks from one comparison of copies to the next: about two seconds.
-const SCRUB_TICKS: u64 = 120;
 
 /// What a store has to say when it is done with something.
 pub(super) enum Done {
@@ -69,11 +64,11 @@ pub(super) struct Running {
     /// What the disk is busy with.
     pub(super) settling: VecDeque<Batch>,
     pub(super) settles_at: u64,
-    effects: Vec<NodeEffect>,
-    dirty: bool,
-    failed: bool,
-    flushes_seen: u64,
-    ticks: u64,
+    pub(super) effects: Vec<NodeEffect>,
+    pub(super) dirty: bool,
+    pub(super) failed: bool,
+    pub(super) flushes_seen: u64,
+    pub(super) ticks: u64,
 }
 
 /// See the module.
@@ -85,7 +80,7 @@ pub(super) struct Host {
     /// Counts the processes.
     pub(super) life: u64,
     pub(super) running: Option<Running>,
-    inbox: Arc<Mutex<Vec<Done>>>,
+    pub(super) inbox: Arc<Mutex<Vec<Done>>>,
     /// By how much its wall clock is off.
     pub(super) skew_ms: i64,
     /// By how much it is off more with each second.
@@ -137,59 +132,6 @@ impl Host {
         }
     }
 
-    fn ring_options(world: &World) -> Options {
-        Options {
-            // Small, so that whoever lags needs snapshots.
-            keep_bytes: 1 << 10,
-            message_bytes: 4 << 10,
-            inflight: 8,
-            trace: true,
-            mutation: world.setup.mutation,
-            ..Options::default()
-        }
-    }
-
-    fn store_options(world: &World) -> StoreOptions {
-        StoreOptions {
-            sync: world.setup.sync,
-            // Small, so that a run of seconds flushes, compacts and drops segments.
-            memory_bytes: 1 << 20,
-            memtable_bytes: Some(12 << 10),
-            segment_bytes: 32 << 10,
-            ..StoreOptions::default()
-        }
-    }
-
-    /// Starts a process on the disk as it is.
-    pub(super) fn boot(&mut self, world: &mut World) {
-        self.life += 1;
-        self.process = world.runtime.process();
-        self.process.skew_wall(self.skew_ms);
-        self.inbox = Arc::default();
-        let opening = RangeStore::open(
-            self.disk.clone(),
-            self.process.clone(),
-            Self::store_options(world),
-        );
-        self.run(async move { Done::Opened(opening.await) });
-    }
-
-    /// Ends the process, if there is one, and leaves of the disk what such an end leaves.
-    pub(super) fn crash(&mut self, mode: CrashMode, world: &mut World) {
-        self.life += 1;
-        self.disk.crash();
-        self.process.kill();
-        self.running = None;
-        // Those that were dropped may have begun something anew.
-        self.process.kill();
-        self.inbox = Arc::default();
-        self.disk = self.disk.restart(mode);
-        self.paused = None;
-        world
-            .digest
-            .add_all([world.now_us, self.place as u64, 0xdead]);
-    }
-
     /// Carries work out: at once, if it does not have to wait.
     pub(super) fn run(&self, work: impl Future<Output = Done> + MaybeSend + 'static) {
         let mut work: Pin<Box<_>> = Box::pin(work);
@@ -225,71 +167,6 @@ impl Host {
         }
     }
 
-    pub(super) fn tick(&mut self, world: &mut World) {
-        if self.paused.is_some() {
-            return;
-        }
-        self.step(NodeInput::Tick, world);
-        let Some(running) = &mut self.running else {
-            return;
-        };
-        running.ticks += 1;
-        if running.ticks.is_multiple_of(64) {
-            self.tell_flushed(world);
-            self.remove_expired();
-        }
-        if self
-            .running
-            .as_ref()
-            .is_some_and(|running| running.ticks.is_multiple_of(SCRUB_TICKS))
-        {
-            self.scrub(world);
-        }
-    }
-
-    /// Has the copies of the ranges that are led from here compared.
-    fn scrub(&mut self, world: &World) {
-        let Some(running) = &self.running else {
-            return;
-        };
-        let led: Vec<RangeId> = running
-            .node
-            .ranges()
-            .filter(|range| range.is_master())
-            .map(|range| range.id())
-            .collect();
-        for range in led {
-            self.step(NodeInput::Range(range, Input::Scrub), world);
-        }
-    }
-
-    fn tell_flushed(&mut self, world: &World) {
-        let Some(running) = &mut self.running else {
-            return;
-        };
-        let (seen, flushed) = running.store.flushed();
-        if std::mem::replace(&mut running.flushes_seen, seen) != seen {
-            for (range, upto) in flushed {
-                self.step(NodeInput::Range(range, Input::Flushed { upto }), world);
-            }
-        }
-    }
-
-    /// Finds keys whose time has come by the log, in the ranges that are led from here.
-    fn remove_expired(&self) {
-        let Some(running) = &self.running else {
-            return;
-        };
-        for range in running
-            .node
-            .ranges()
-            .filter(|range| range.is_master() && range.id() != META)
-        {
-            let (store, id, now_ms) = (running.store.clone(), range.id(), range.applied_time_ms());
-            self.run(async move { Done::Expired(id, store.expired(id, now_ms).await) });
-        }
-    }
-
     /// Takes something from outside, now or when it goes on.
     pub(super) fn hear(&mut self, input: NodeInput, world: &World) {
         match &mut self.paused {
@@ -308,34 +185,6 @@ impl Host {
     pub(super) fn own_request(&mut self) -> RequestId {
         self.next_own += 1;
         self.next_own
-    }
-
-    /// Reads applied state for a client.
-    pub(super) fn read(&self, request: RequestId, range: RangeId, command: Command) {
-        let Some(running) = &self.running else {
-            return;
-        };
-        let log_ms = running
-            .node
-            .range(range)
-            .map_or(0, |range| range.applied_time_ms());
-        let (store, wall_ms) = (running.store.clone(), self.process.wall_ms());
-        self.run(async move {
-            let read = async {
-                let reply = store.read(&command, log_ms).await?;
-                let later = store.read(&command, wall_ms.max(log_ms)).await?;
-                // A life that is left differs at any two times; whether there is one does not.
-                let elapse = match (&reply, &later) {
-                    (Reply::Int(now), Reply::Int(then)) => (*now >= 0) != (*then >= 0),
-                    (now, then) => now != then,
-                };
-                Ok(Answer::Read {
-                    reply: Some(reply),
-                    elapse,
-                })
-            };
-            Done::Read(request, read.await)
-        });
     }
 
     /// Takes what the store is done with; false if there was nothing.
@@ -391,85 +240,6 @@ impl Host {
 
     pub(super) fn is_own(request: RequestId) -> bool {
         request & OWN != 0
-    }
-
-    /// A node begins on what the store has found.
-    fn begin(&mut self, store: Store, recovered: Vec<Recovered>, world: &mut World) {
-        let seed = world.random.next();
-        let mut node = Node::new(self.id, Self::ring_options(world), seed);
-        for (range, member) in store.destroyed() {
-            self.founding.retain(|&(founded, _)| founded != range);
-            node.remember_destroyed(range, member.incarnation);
-        }
-        let mut lanes = BTreeMap::new();
-        for recovered in recovered {
-            let (range, me) = (recovered.range, recovered.me);
-            self.founding.retain(|&(founded, _)| founded != range);
-            let chain = world.invariants.restored(self.id, &recovered);
-            lanes.insert(range, Lane::new(me.incarnation, chain));
-            node.restore(recovered);
-        }
-        for (range, configuration) in &self.founding {
-            let me = Member {
-                node: self.id,
-                incarnation: LogId::default(),
-            };
-            node.found(*range, configuration.clone());
-            let mut lane = Lane::new(me.incarnation, 0);
-            lane.push(Job::Begin(me, configuration.clone()));
-            lanes.insert(*range, lane);
-        }
-        node.meet(self.contacts.clone());
-        if let Some(map) = self
-            .founding_map
-            .clone()
-            .filter(|_| node.range(META).is_some())
-        {
-            node.found_cluster(map);
-        }
-        world
-            .digest
-            .add_all([world.now_us, self.place as u64, lanes.len() as u64]);
-        self.running = Some(Running {
-            node,
-            store,
-            lanes,
-            gathering: None,
-            settling: VecDeque::new(),
-            settles_at: 0,
-            effects: Vec::new(),
-            dirty: true,
-            failed: false,
-            flushes_seen: 0,
-            ticks: 0,
-        });
-        let ranges: Vec<RangeId> = self.founding.iter().map(|&(range, _)| range).collect();
-        for range in ranges {
-            self.advance_lane(range, world);
-        }
-        self.look_at_map();
-    }
-
-    /// Reads the map, if the meta range is here.
-    pub(super) fn look_at_map(&self) {
-        if let Some(running) = &self.running
-            && running.node.range(META).is_some()
-        {
-            let store = running.store.clone();
-            self.run(async move { Done::Meta(store.meta().await) });
-        }
-    }
-
-    fn take_map(&mut self, state: Result<Option<bytes::Bytes>>, world: &mut World) {
-        let map = state.and_then(|state| decode_map(state.as_deref().unwrap_or_default()));
-        match (map, &mut self.running) {
-            (Ok(Some(map)), Some(running)) => {
-                running.node.learn(map);
-                running.dirty = true;
-            }
-            (Err(error), _) => self.fail("reading the map", error, world),
-            _ => {}
-        }
     }
 
     /// Tells a copy of a range something, if it still is that copy.

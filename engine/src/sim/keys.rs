@@ -106,6 +106,13 @@ impl Keys {
         self.name(key)
     }
 
+    /// A key's number by its name; none for what is not a client's.
+    pub(super) fn number_of(&self, name: &[u8]) -> Option<Key> {
+        let behind_tag = name.rsplit(|&byte| byte == b'}').next()?;
+        let digits = std::str::from_utf8(behind_tag.get(1..)?).ok()?;
+        digits.parse().ok()
+    }
+
     /// A key by its number.
     pub(super) fn name(&self, key: Key) -> Named {
         let (slot, kind) = self.all[key as usize];

@@ -25,7 +25,9 @@ mod invariants;
 mod judge;
 mod keys;
 mod lanes;
+mod life;
 mod network;
+mod reads;
 mod report;
 mod runtime;
 mod setup;
@@ -34,6 +36,7 @@ mod simulation;
 mod steward;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod workload;
 mod world;
 

@@ -32,6 +32,8 @@ pub struct Setup {
     pub arcs: u32,
     /// What goes wrong.
     pub faults: Vec<FaultKind>,
+    /// What lies outside the promise goes wrong, too. Nothing is promised then; what is lost is to be found.
+    pub beyond: bool,
     /// Exactly what goes wrong when, instead of what the seed makes of `faults`.
     pub schedule: Option<Vec<Fault>>,
     /// When an entry counts as stored.
@@ -54,6 +56,7 @@ impl Default for Setup {
             quorum: Quorum::new(3, 2, 2).unwrap_or(Quorum::ALONE),
             arcs: 8,
             faults: Vec::new(),
+            beyond: false,
             schedule: None,
             sync: Sync::Always,
             mutation: None,
@@ -64,10 +67,10 @@ impl Default for Setup {
 }
 
 impl Setup {
-    /// Whether the promises of this triple are to be kept: no acknowledged write is lost, reads are
+    /// Whether the promises of this triple are to be kept under what is to come: no acknowledged write is lost, reads are
     /// linearizable.
     pub fn promises(&self) -> bool {
-        self.quorum.reads_are_strong() && self.quorum.writes_survive()
+        !self.beyond && self.quorum.reads_are_strong() && self.quorum.writes_survive()
     }
 
     /// What goes wrong when: as given, or as the seed has it, less what lies outside the promise.
@@ -89,7 +92,7 @@ impl Setup {
     /// Whether the promise of this triple holds under such faults. What its price names does not count: a
     /// range whose writes are acknowledged by one replica loses them with that replica's disk.
     pub fn covers(&self, kind: FaultKind) -> bool {
-        let alone = self.quorum.acknowledge() < 2;
+        let alone = self.quorum.acknowledge() < 2 && !self.beyond;
         if self.scenario == Scenario::Grow && kind.changes_members() {
             return false;
         }
@@ -131,6 +134,9 @@ impl Setup {
         );
         if self.scenario == Scenario::Grow {
             line.push_str(" --scenario grow");
+        }
+        if self.beyond {
+            line.push_str(" --beyond");
         }
         if let Some(mutation) = self.mutation {
             line.push_str(&format!(" --mutation {}", mutation_name(mutation)));

@@ -1,9 +1,11 @@
 //! What clients ask for: drawn from their own dice, as a command for the ring and as an operation for the
 //! checkers.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
-use super::checkers::{Op, Reply as Seen, Ttl, Value};
+use super::checkers::{Key, Op, Reply as Seen, Ttl, Value};
 use super::keys::{KINDS, Keys, Kind, Named};
 use crate::command::{Command, Condition, Deadline, Expiry, Reply, Set, TtlForm};
 use crate::random::Random;
@@ -13,13 +15,21 @@ use crate::ring::effect::ReadLevel;
 /// Digits of a list's element.
 const ELEMENT_BYTES: usize = 8;
 
+/// What a node is asked.
+#[derive(Clone, Debug)]
+pub(super) enum Ask {
+    Command(Command),
+    /// Every key of the range, with its value.
+    Scan,
+}
+
 /// What a client wants.
 #[derive(Clone, Debug)]
 pub(super) struct Wish {
     pub(super) range: RangeId,
     pub(super) slot: u16,
     pub(super) op: Op,
-    pub(super) command: Command,
+    pub(super) ask: Ask,
     /// How to read; none for a write.
     pub(super) level: Option<ReadLevel>,
     /// Replicas that a write must be stored by at least.
@@ -84,6 +94,11 @@ impl Workload {
             Kind::Fleeting => self.draw_fleeting(key, random),
             _ => (Op::Get(key.key), Command::Get(key.name), true),
         };
+        // Some of those who read several registers read everything.
+        let (op, ask) = match op {
+            Op::Multi(_) if is_read && self.next_value.is_multiple_of(4) => (Op::Scan, Ask::Scan),
+            op => (op, Ask::Command(command)),
+        };
         let level = is_read.then(|| self.draw_level(random));
         let more = self.vary && level.is_none() && random.below(20) == 0;
         let slot = &self.keys.slots[slot];
@@ -91,7 +106,7 @@ impl Workload {
             range: slot.range,
             slot: slot.slot,
             op,
-            command,
+            ask,
             level,
             at_least: if more { self.replicas } else { 0 },
         }
@@ -216,6 +231,7 @@ impl Workload {
             (Op::Ttl(_), Reply::Int(-2)) => Seen::Ttl(Ttl::Missing),
             (Op::Ttl(_), Reply::Int(-1)) => Seen::Ttl(Ttl::Forever),
             (Op::Ttl(_), Reply::Int(left)) => Seen::Ttl(Ttl::LeftMs(u64::try_from(*left).ok()?)),
+            (Op::Scan, Reply::Array(words)) => Seen::Scan(self.values_of(words)?),
             (Op::Multi(ops), Reply::Simple(_)) => {
                 Seen::Many(ops.iter().map(|_| Seen::Done).collect())
             }
@@ -235,6 +251,23 @@ impl Workload {
             },
             _ => return None,
         })
+    }
+
+    /// The keys and values in a reply, but for those that expire, which are judged apart.
+    fn values_of(&self, words: &[Reply]) -> Option<BTreeMap<Key, Value>> {
+        let mut values = BTreeMap::new();
+        for pair in words.chunks_exact(2) {
+            let Reply::Bulk(name) = &pair[0] else {
+                return None;
+            };
+            let Some(key) = self.keys.number_of(name) else {
+                continue;
+            };
+            if self.keys.all[key as usize].1 != Kind::Fleeting {
+                values.insert(key, self.value_of(key, &pair[1])??);
+            }
+        }
+        Some(values)
     }
 
     /// The value in a reply; none inside if there is no such key.

@@ -49,6 +49,21 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
         most: usize,
         now_ms: u64,
     ) -> Result<Vec<Bytes>> {
+        let pairs = self.pairs(range, behind, most, now_ms).await?;
+        Ok(pairs.into_iter().map(|(key, _)| key).collect())
+    }
+
+    /// As [`RangeStore::keys`], with the values; all as they were at one moment.
+    ///
+    /// # Errors
+    /// Those of storage.
+    pub async fn pairs(
+        &self,
+        range: RangeId,
+        behind: Option<&[u8]>,
+        most: usize,
+        now_ms: u64,
+    ) -> Result<Vec<(Bytes, Bytes)>> {
         let (start, end) = keys_of(arc_of_range(range)?);
         let mut bounds = Range::between(&start, &end);
         if let Some(key) = behind {
@@ -57,11 +72,12 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
         let mut found = Vec::new();
         let mut keys = self.scan(bounds)?;
         while found.len() < most
-            && let Some((place, _)) = keys.next().await?
+            && let Some((place, value)) = keys.next().await?
         {
             let key = Bytes::copy_from_slice(&place[KEYS_PREFIX_BYTES..]);
+            let value = Bytes::copy_from_slice(value);
             if is_alive(keys.deadline_ms(), now_ms) {
-                found.push(key);
+                found.push((key, value));
             }
         }
         Ok(found)
