@@ -147,16 +147,16 @@ fn what_asynchronous_ranges_lose_is_found_and_named() {
     assert!(total("unnamed") < total("lost"));
 }
 
-/// The price of fast writes: they are lost with the disk of the master that alone has acknowledged them.
+/// The price of fast writes: what a master that was cut off acknowledged alone is lost with its disk.
 #[test]
 fn what_fast_writes_lose_with_a_masters_disk_is_found() {
     let first = first_seed().to_string();
-    let args = "--n 3 --w 1 --r 3 --faults disk-swap --beyond --seconds 20 --seeds 20 --seed";
+    let args =
+        "--n 3 --w 1 --r 3 --faults disk-swap,partition --beyond --seconds 30 --seeds 60 --seed";
     let args: Vec<&str> = args.split(' ').chain([first.as_str()]).collect();
     let reports = simulate(&args);
-    let lost: u64 = reports.iter().map(|report| count(report, "lost")).sum();
-    assert!(lost > 0);
-    let is_found = |report: &&Value| report["linearizable"] == Value::Bool(false);
+    let is_found =
+        |report: &&Value| count(report, "lost") > 0 && report["linearizable"] == Value::Bool(false);
     assert!(reports.iter().any(|report| is_found(&report)));
 }
 
@@ -165,12 +165,15 @@ fn what_fast_writes_lose_with_a_masters_disk_is_found() {
 fn the_safest_writes_wait_for_a_replica_that_is_away() {
     let away = |w: &str, r: &str| {
         let row = ["--nodes", "3", "--n", "3", "--w", w, "--r", r];
-        let fault = ["--schedule", "pause@2000+16000:7", "--seconds", "20"];
+        let fault = ["--schedule", "crash@2000+16000:7", "--seconds", "20"];
         simulate(&[&row[..], &fault[..]].concat()).remove(0)
     };
     let (balanced, safest) = (away("2", "2"), away("3", "1"));
-    let refused = |report: &Value| count(report, "operations") - count(report, "acknowledged");
-    assert!(refused(&safest) > 50 + 2 * refused(&balanced), "{safest:#}");
+    let done = |report: &Value| count(report, "acknowledged");
+    assert!(
+        3 * done(&safest) < 2 * done(&balanced),
+        "{safest:#} {balanced:#}"
+    );
     for report in [balanced, safest] {
         assert_eq!(report["linearizable"], Value::Bool(true), "{report:#}");
         assert_eq!(report["violations"], Value::Array(Vec::new()));
