@@ -6,6 +6,8 @@
 #[cfg(feature = "bench")]
 pub mod bench;
 pub mod blocking;
+#[cfg(feature = "server")]
+pub mod bus;
 pub mod files;
 #[cfg(feature = "server")]
 pub mod resp;
