@@ -1,6 +1,7 @@
 //! The program `trilith`.
 
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -84,7 +85,8 @@ fn banner(config: &Config, port: u16) {
         human(config.memory)
     );
     if config.http_port != 0 {
-        println!("  metrics  http://{ip}:{}/metrics", config.http_port);
+        let watched = SocketAddr::new(config.http_bind, config.http_port);
+        println!("  metrics  http://{watched}/metrics");
     }
     println!("  try      redis-cli -p {port} set greeting hello");
     println!("  stop     Ctrl-C");

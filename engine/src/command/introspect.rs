@@ -2,56 +2,43 @@
 
 use bytes::Bytes;
 
-use super::table::{self, Group, Spec, TABLE};
-use super::{Parsed, Reply, parse};
+use super::table::{self, Flag, Group, KeyWords, Spec, TABLE};
+use super::usage::arguments;
+use super::{Parsed, Reply, Subcommand, parse, subcommand};
 
 /// The reply to COMMAND and its subcommands. `words` are all of them, the name included.
 pub fn answer_command(words: &[Bytes]) -> Reply {
-    let Some(subcommand) = words.get(1) else {
+    if words.len() < 2 {
         return Reply::Array(TABLE.iter().map(info).collect());
+    }
+    let row = match subcommand(words) {
+        Ok(row) => row,
+        Err(reply) => return reply,
     };
     let rest = &words[2..];
-    match subcommand.to_ascii_lowercase().as_slice() {
-        b"count" if rest.is_empty() => Reply::Int(i64::try_from(TABLE.len()).unwrap_or(i64::MAX)),
-        b"count" => Reply::wrong_arity("command|count"),
-        b"info" if rest.is_empty() => Reply::Array(TABLE.iter().map(info).collect()),
-        b"info" => Reply::Array(
+    match row.name {
+        "count" => count(TABLE.len()),
+        "info" if rest.is_empty() => Reply::Array(TABLE.iter().map(info).collect()),
+        "info" => Reply::Array(
             rest.iter()
                 .map(|name| table::find(name).map_or(Reply::NullArray, info))
                 .collect(),
         ),
-        b"docs" if rest.is_empty() => Reply::Map(TABLE.iter().map(docs).collect()),
-        b"docs" => Reply::Map(
+        "docs" if rest.is_empty() => Reply::Map(TABLE.iter().map(docs).collect()),
+        "docs" => Reply::Map(
             rest.iter()
                 .filter_map(|name| table::find(name))
                 .map(docs)
                 .collect(),
         ),
-        b"list" if rest.is_empty() => {
+        "list" if rest.is_empty() => {
             Reply::Array(TABLE.iter().map(|spec| Reply::fixed(spec.name)).collect())
         }
-        b"list" => Reply::SYNTAX,
-        b"getkeys" if rest.is_empty() => Reply::wrong_arity("command|getkeys"),
-        b"getkeys" => keys_of(rest),
-        b"help" => Reply::Array(
-            HELP.iter()
-                .map(|line| Reply::Simple((*line).into()))
-                .collect(),
-        ),
-        _ => Reply::Error(
-            format!(
-                "ERR unknown subcommand '{}'. Try COMMAND HELP.",
-                String::from_utf8_lossy(&subcommand[..subcommand.len().min(128)])
-            )
-            .into(),
-        ),
+        "getkeys" => keys_of(rest),
+        "help" => row.help(),
+        _ => Reply::SYNTAX,
     }
 }
-
-const HELP: &[&str] = &[
-    "COMMAND [COUNT | DOCS [name ...] | INFO [name ...] | LIST | GETKEYS command [argument ...]]:",
-    "Without a subcommand: every command with its arity, flags and keys.",
-];
 
 fn keys_of(words: &[Bytes]) -> Reply {
     let Some(spec) = table::find(&words[0]) else {
@@ -71,40 +58,104 @@ fn keys_of(words: &[Bytes]) -> Reply {
     Reply::Array(keys)
 }
 
+fn count(number: usize) -> Reply {
+    Reply::Int(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+fn last(keys: KeyWords) -> Reply {
+    Reply::Int(i64::try_from(keys.last).unwrap_or(-1))
+}
+
+fn names(names: Vec<&'static str>) -> Reply {
+    let names = names.into_iter().map(|name| Reply::Simple(name.into()));
+    Reply::Array(names.collect())
+}
+
+fn map<const N: usize>(pairs: [(&'static str, Reply); N]) -> Reply {
+    let pairs = pairs.map(|(name, value)| (Reply::fixed(name), value));
+    Reply::Map(pairs.into())
+}
+
 fn info(spec: &Spec) -> Reply {
-    let int = |number: usize| Reply::Int(i64::try_from(number).unwrap_or(i64::MAX));
-    let names = |names: Vec<&'static str>| {
-        Reply::Array(
-            names
-                .into_iter()
-                .map(|name| Reply::Simple(name.into()))
-                .collect(),
-        )
-    };
+    let subcommands = spec.subcommands().map(|row| {
+        let none = Reply::Array(Vec::new());
+        row_of(spec, row.full_name(), row.arity, none)
+    });
+    let subcommands = Reply::Array(subcommands.collect());
+    row_of(spec, spec.name.to_owned(), spec.arity, subcommands)
+}
+
+fn row_of(spec: &Spec, name: String, arity: i32, subcommands: Reply) -> Reply {
     Reply::Array(vec![
-        Reply::fixed(spec.name),
-        Reply::Int(spec.arity.into()),
+        Reply::text(name),
+        Reply::Int(arity.into()),
         names(spec.flags.iter().filter_map(|flag| flag.name()).collect()),
-        int(spec.keys.first),
-        Reply::Int(i64::try_from(spec.keys.last).unwrap_or(-1)),
-        int(spec.keys.step),
+        count(spec.keys.first),
+        last(spec.keys),
+        count(spec.keys.step),
         names(spec.categories()),
-        // Tips, key specifications, subcommands.
+        // Tips.
         Reply::Array(Vec::new()),
-        Reply::Array(Vec::new()),
-        Reply::Array(Vec::new()),
+        Reply::Array(key_specifications(spec)),
+        subcommands,
     ])
 }
 
+/// Where the keys are and what becomes of them, as Redis 7 says it.
+fn key_specifications(spec: &Spec) -> Vec<Reply> {
+    let keys = spec.keys;
+    if keys.first == 0 {
+        return Vec::new();
+    }
+    let flags = if spec.is(Flag::Write) {
+        vec!["RW", "access", "update"]
+    } else {
+        vec!["RO", "access"]
+    };
+    let begin = map([("index", count(keys.first))]);
+    // The last key is counted from the first one here, unless it is counted from the end.
+    let last = if keys.last < 0 {
+        keys.last
+    } else {
+        keys.last - keys.first.cast_signed()
+    };
+    let range = map([
+        ("lastkey", Reply::Int(i64::try_from(last).unwrap_or(-1))),
+        ("keystep", count(keys.step)),
+        ("limit", Reply::Int(0)),
+    ]);
+    let search = |kind, spec| map([("type", Reply::fixed(kind)), ("spec", spec)]);
+    vec![map([
+        ("flags", names(flags)),
+        ("begin_search", search("index", begin)),
+        ("find_keys", search("range", range)),
+    ])]
+}
+
 fn docs(spec: &Spec) -> (Reply, Reply) {
-    let pairs = [
-        ("summary", spec.summary),
-        ("since", spec.since),
-        ("group", spec.group.name()),
-        ("complexity", spec.complexity),
-    ];
-    let pairs = pairs.map(|(name, text)| (Reply::fixed(name), Reply::fixed(text)));
-    (Reply::fixed(spec.name), Reply::Map(pairs.into()))
+    let subcommands: Vec<_> = spec.subcommands().map(|row| docs_of(spec, row)).collect();
+    let more = if subcommands.is_empty() {
+        ("arguments", Reply::Array(arguments(spec.arguments)))
+    } else {
+        ("subcommands", Reply::Map(subcommands))
+    };
+    (Reply::fixed(spec.name), described(spec, spec.summary, more))
+}
+
+fn docs_of(spec: &Spec, row: &Subcommand) -> (Reply, Reply) {
+    let more = ("arguments", Reply::Array(arguments(row.arguments)));
+    let docs = described(spec, row.summary, more);
+    (Reply::text(row.full_name()), docs)
+}
+
+fn described(spec: &Spec, summary: &'static str, more: (&'static str, Reply)) -> Reply {
+    map([
+        ("summary", Reply::fixed(summary)),
+        ("since", Reply::fixed(spec.since)),
+        ("group", Reply::fixed(spec.group.name())),
+        ("complexity", Reply::fixed(spec.complexity)),
+        more,
+    ])
 }
 
 /// The page docs/commands.md.
@@ -138,8 +189,13 @@ fn entry(spec: &Spec) -> String {
         .map(|name| format!("`{name}`"))
         .collect();
     notes.push(format!("{}.", categories.join(" ")));
+    let subcommands: String = spec
+        .subcommands()
+        .map(|row| format!("- `{}`: {}\n", row.usage(), row.summary))
+        .collect();
+    let gap = if subcommands.is_empty() { "" } else { "\n" };
     format!(
-        "\n### {name}\n\n```\n{}\n```\n\n{}\n\n{}\n",
+        "\n### {name}\n\n```\n{}\n```\n\n{}\n{gap}{subcommands}\n{}\n",
         usage.trim_end(),
         spec.summary,
         notes.join(" ")
@@ -185,6 +241,49 @@ mod tests {
             panic!("not a list");
         };
         assert_eq!(ask("COMMAND COUNT"), Reply::Int(all.len() as i64));
+    }
+
+    #[test]
+    fn key_specifications_tell_where_keys_begin_and_end() {
+        let of = |name: &[u8]| key_specifications(table::find(name).unwrap());
+        let expected = map([
+            ("flags", names(vec!["RW", "access", "update"])),
+            (
+                "begin_search",
+                map([
+                    ("type", Reply::fixed("index")),
+                    ("spec", map([("index", Reply::Int(1))])),
+                ]),
+            ),
+            (
+                "find_keys",
+                map([
+                    ("type", Reply::fixed("range")),
+                    (
+                        "spec",
+                        map([
+                            ("lastkey", Reply::Int(-1)),
+                            ("keystep", Reply::Int(2)),
+                            ("limit", Reply::Int(0)),
+                        ]),
+                    ),
+                ]),
+            ),
+        ]);
+        assert_eq!(of(b"mset"), [expected]);
+        // GET's only key is the one it begins with.
+        assert!(format!("{:?}", of(b"get")).contains("Bulk(b\"lastkey\"), Int(0)"));
+        assert_eq!(of(b"ping"), []);
+    }
+
+    #[test]
+    fn subcommands_are_told_with_their_command() {
+        let Reply::Array(rows) = ask("COMMAND INFO cluster") else {
+            panic!("not a list");
+        };
+        let shown = format!("{rows:?}");
+        assert!(shown.contains("cluster|slots"), "{shown}");
+        assert!(format!("{:?}", ask("COMMAND DOCS ring")).contains("ring|drain"));
     }
 
     #[test]

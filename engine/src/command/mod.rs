@@ -22,9 +22,11 @@ mod reply;
 mod state;
 mod store;
 mod strings;
+mod subcommands;
 pub mod table;
 #[cfg(test)]
 mod testing;
+mod usage;
 
 pub use apply::apply;
 pub use command::{
@@ -42,6 +44,7 @@ pub use number::{format_integer, parse_integer};
 pub use reply::{Encoder, Protocol, Reply};
 pub use state::{State, Value};
 pub use store::{Store, StoreStats};
+pub use subcommands::{SUBCOMMANDS, Subcommand, subcommand};
 pub use table::{Parsed, Session, Spec, parse};
 
 /// The longest key that a command may name, in bytes. Less than a record's: a store puts

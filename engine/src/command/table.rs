@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::args::Args;
 use super::{Command, KEY_BYTES_MAX, Reply, expiry, keys, strings};
 use Flag::{Admin, Dangerous, DenyOom, Fast, Loading, NoScript, ReadOnly, Stale, Write};
-use Group::{Connection, Generic, Server};
+use Group::{Cluster, Connection, Generic, Server};
 use Handler::{Session as ForSession, Store};
 
 /// Everything that is known of one command before it runs.
@@ -46,12 +46,18 @@ pub enum Handler {
 /// A command about the connection or the server, answered where the connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Session {
+    /// ASKING.
+    Asking,
     /// CLIENT and its subcommands.
     Client,
+    /// CLUSTER and its subcommands.
+    Cluster,
     /// COMMAND and its subcommands; see [`super::answer_command`].
     Command,
     /// CONFIG and its subcommands.
     Config,
+    /// CONSISTENCY.
+    Consistency,
     /// ECHO.
     Echo,
     /// HELLO.
@@ -62,12 +68,20 @@ pub enum Session {
     Ping,
     /// QUIT.
     Quit,
+    /// READONLY.
+    ReadOnly,
+    /// READWRITE.
+    ReadWrite,
     /// RESET.
     Reset,
+    /// RING and its subcommands.
+    Ring,
     /// SELECT.
     Select,
     /// SHUTDOWN.
     Shutdown,
+    /// WAIT.
+    Wait,
 }
 
 /// A property of a command, by Redis's names.
@@ -121,11 +135,19 @@ pub enum Group {
     Connection,
     /// About the server.
     Server,
+    /// About the cluster.
+    Cluster,
 }
 
 impl Group {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 4] = [Self::String, Self::Generic, Self::Connection, Self::Server];
+    pub const ALL: [Self; 5] = [
+        Self::String,
+        Self::Generic,
+        Self::Connection,
+        Self::Server,
+        Self::Cluster,
+    ];
 
     /// The family's name.
     pub fn name(self) -> &'static str {
@@ -134,6 +156,7 @@ impl Group {
             Self::Generic => "generic",
             Self::Connection => "connection",
             Self::Server => "server",
+            Self::Cluster => "cluster",
         }
     }
 }
@@ -194,12 +217,18 @@ const PEXPIRE_CONDITIONS: &str = "key milliseconds [NX | XX | GT | LT]";
 pub static TABLE: &[Spec] = &[
     Spec { name: "append", arity: 3, group: STRING, flags: &[Write, DenyOom, Fast], keys: ONE_KEY, since: "2.0.0", complexity: "O(N), N the length of the value", handler: Store(strings::parse_append),
         arguments: "key value", summary: "Adds bytes at the end of a value, or sets it. Answers the new length." },
+    Spec { name: "asking", arity: 1, group: Cluster, flags: &[Fast], keys: NO_KEY, since: "3.0.0", complexity: "O(1)", handler: ForSession(Session::Asking),
+        arguments: "", summary: "Refused: slots move whole, so that nobody is ever redirected by ASK." },
     Spec { name: "client", arity: -2, group: Connection, flags: &[NoScript, Loading, Stale], keys: NO_KEY, since: "2.4.0", complexity: "O(1)", handler: ForSession(Session::Client),
-        arguments: "ID | INFO | GETNAME | SETNAME name | SETINFO LIB-NAME name | SETINFO LIB-VER version | NO-EVICT ON|OFF | NO-TOUCH ON|OFF", summary: "Tells the server about the client, or the client about its connection." },
+        arguments: "subcommand [argument ...]", summary: "Tells the server about the client, or the client about its connection." },
+    Spec { name: "cluster", arity: -2, group: Cluster, flags: &[Stale, Loading], keys: NO_KEY, since: "3.0.0", complexity: "O(N), N the number of nodes", handler: ForSession(Session::Cluster),
+        arguments: "subcommand [argument ...]", summary: "Tells Redis Cluster's clients who masters which slots. A connection that has asked for SLOTS, SHARDS or NODES is answered MOVED for the slots of other nodes; for all others the node forwards. Subcommands that would change the cluster are refused: RING does that." },
     Spec { name: "command", arity: -1, group: Server, flags: &[Loading, Stale], keys: NO_KEY, since: "2.8.13", complexity: "O(N), N the number of commands", handler: ForSession(Session::Command),
-        arguments: "[COUNT | DOCS [name ...] | INFO [name ...] | LIST | GETKEYS command [argument ...]]", summary: "Describes the commands." },
+        arguments: "[subcommand [argument ...]]", summary: "Describes the commands. Without a subcommand: every one with its arity, flags and keys." },
     Spec { name: "config", arity: -2, group: Server, flags: &[Admin, NoScript, Loading, Stale], keys: NO_KEY, since: "2.0.0", complexity: "O(N), N the number of settings", handler: ForSession(Session::Config),
-        arguments: "GET pattern [pattern ...]", summary: "Answers the settings whose names match." },
+        arguments: "subcommand [argument ...]", summary: "Answers the settings the server was started with." },
+    Spec { name: "consistency", arity: -1, group: Cluster, flags: &[NoScript, Loading, Stale, Fast], keys: NO_KEY, since: "0.1.0", complexity: "O(1)", handler: ForSession(Session::Consistency),
+        arguments: "[DEFAULT | [W copies] [R copies | WEAK]]", summary: "Says by how many copies this connection's writes are stored and its reads confirmed, where that is more than the cluster's W and R; WEAK reads are answered at once, however old. What is not named is as the cluster is set. Without words: answers what holds." },
     Spec { name: "dbsize", arity: 1, group: Server, flags: &[ReadOnly, Fast], keys: NO_KEY, since: "1.0.0", complexity: "O(1)", handler: Store(keys::parse_dbsize),
         arguments: "", summary: "Answers the number of keys." },
     Spec { name: "decr", arity: 2, group: STRING, flags: &[Write, DenyOom, Fast], keys: ONE_KEY, since: "1.0.0", complexity: "O(1)", handler: Store(strings::parse_decr),
@@ -266,8 +295,14 @@ pub static TABLE: &[Spec] = &[
         arguments: SET_ARGUMENTS, summary: "Sets a key: SET by another name." },
     Spec { name: "quit", arity: -1, group: Connection, flags: &[Fast, NoScript, Loading, Stale], keys: NO_KEY, since: "1.0.0", complexity: "O(1)", handler: ForSession(Session::Quit),
         arguments: "", summary: "Ends the connection, after the replies of what was sent before." },
+    Spec { name: "readonly", arity: 1, group: Cluster, flags: &[Fast, Loading, Stale], keys: NO_KEY, since: "3.0.0", complexity: "O(1)", handler: ForSession(Session::ReadOnly),
+        arguments: "", summary: "Lets this connection read from the copies on this node that it does not master, instead of being redirected. The reads are as strong as ever." },
+    Spec { name: "readwrite", arity: 1, group: Cluster, flags: &[Fast, Loading, Stale], keys: NO_KEY, since: "3.0.0", complexity: "O(1)", handler: ForSession(Session::ReadWrite),
+        arguments: "", summary: "Takes READONLY back." },
     Spec { name: "reset", arity: 1, group: Connection, flags: &[Fast, NoScript, Loading, Stale], keys: NO_KEY, since: "6.2.0", complexity: "O(1)", handler: ForSession(Session::Reset),
         arguments: "", summary: "Makes the connection as it was when it began." },
+    Spec { name: "ring", arity: -2, group: Cluster, flags: &[Admin, NoScript, Loading, Stale], keys: NO_KEY, since: "0.1.0", complexity: "O(N), N the number of nodes or ranges", handler: ForSession(Session::Ring),
+        arguments: "subcommand [argument ...]", summary: "Operates the cluster: who is a member, how copies move, N, W and R." },
     Spec { name: "scan", arity: -2, group: Generic, flags: &[ReadOnly], keys: NO_KEY, since: "2.8.0", complexity: "O(COUNT) a call", handler: Store(keys::parse_scan),
         arguments: "cursor [MATCH pattern] [COUNT count] [TYPE type]", summary: "Answers some keys and the cursor to go on with; 0 begins, and 0 ends." },
     Spec { name: "select", arity: 2, group: Connection, flags: &[Loading, Stale, Fast], keys: NO_KEY, since: "1.0.0", complexity: "O(1)", handler: ForSession(Session::Select),
@@ -288,6 +323,8 @@ pub static TABLE: &[Spec] = &[
         arguments: "key", summary: "Answers what kind of value a key has: string, or none." },
     Spec { name: "unlink", arity: -2, group: Generic, flags: &[Write, Fast], keys: ALL_KEYS, since: "4.0.0", complexity: "O(N), N the number of keys", handler: Store(keys::parse_del),
         arguments: "key [key ...]", summary: "Deletes keys. The room comes back in the background, as it does with DEL." },
+    Spec { name: "wait", arity: 3, group: Connection, flags: &[NoScript], keys: NO_KEY, since: "3.0.0", complexity: "O(N), N the number of ranges", handler: ForSession(Session::Wait),
+        arguments: "copies timeout", summary: "Answers on how many other copies this connection's acknowledged writes are for certain: W - 1. It does so at once, whatever was asked for, as nothing more can be learned by waiting: ask before the write, with CONSISTENCY W." },
 ];
 
 /// A name as a number: its letters in lower case, from the top. Comparing two numbers compares the
@@ -326,15 +363,20 @@ pub fn find(name: &[u8]) -> Option<&'static Spec> {
     (spec.name.len() == name.len()).then_some(spec)
 }
 
+/// Whether so many words fit an arity.
+pub(super) fn accepts(arity: i32, words: usize) -> bool {
+    let wanted = arity.unsigned_abs() as usize;
+    if arity < 0 {
+        words >= wanted
+    } else {
+        words == wanted
+    }
+}
+
 impl Spec {
     /// Whether a command of so many words, its name included, can be right.
     pub fn accepts(&self, words: usize) -> bool {
-        let wanted = self.arity.unsigned_abs() as usize;
-        if self.arity < 0 {
-            words >= wanted
-        } else {
-            words == wanted
-        }
+        accepts(self.arity, words)
     }
 
     /// Whether it has a flag.
@@ -350,7 +392,7 @@ impl Spec {
             Group::Generic => categories.push("@keyspace"),
             Group::Connection => categories.push("@connection"),
             Group::Server if self.is(Write) || self.is(ReadOnly) => categories.push("@keyspace"),
-            Group::Server => {}
+            Group::Server | Group::Cluster => {}
         }
         if self.is(Write) {
             categories.push("@write");

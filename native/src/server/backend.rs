@@ -1,15 +1,30 @@
 //! What the server asks of the store.
 
 use trilith::command::{Command, Encoder, Reply};
+use trilith::ring::driver::Consistency;
+
+use super::cluster::Cluster;
 
 /// A store that runs commands. Cloning shares it.
 pub trait Backend: Clone + Send + Sync + 'static {
-    /// Runs commands in order and answers each. A read sees the writes before it in the same batch,
-    /// and the writes share one settle. What fails is answered with an error; nothing is left out.
-    fn execute(&self, batch: Vec<Command>) -> impl Future<Output = Vec<Reply>> + Send;
+    /// The cluster that it is a node of; [`Infallible`](std::convert::Infallible) where it never is.
+    type Cluster: Cluster;
 
-    /// Answers a read at once if memory suffices. False, and nothing written, if it does not.
-    fn execute_now(&self, command: &Command, out: &mut Encoder<'_>) -> bool;
+    /// The cluster that it is a node of. The same answer for ever.
+    fn cluster(&self) -> Option<&Self::Cluster>;
+
+    /// Runs commands in order and answers each, by as many copies as `how` wants. A read sees the writes
+    /// before it in the same batch, and the writes share one settle. What fails is answered with an error;
+    /// nothing is left out. In a cluster, commands for other nodes' ranges are forwarded to them.
+    fn execute(
+        &self,
+        batch: Vec<Command>,
+        how: Consistency,
+    ) -> impl Future<Output = Vec<Reply>> + Send;
+
+    /// Answers a read at once if memory suffices, and if that is as strong as `how` wants. False, and
+    /// nothing written, if not.
+    fn execute_now(&self, command: &Command, how: Consistency, out: &mut Encoder<'_>) -> bool;
 
     /// Figures for INFO and the metrics.
     fn stats(&self) -> impl Future<Output = Stats> + Send;

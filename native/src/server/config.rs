@@ -55,6 +55,14 @@ pub struct Config {
         env = "TRILITH_BIND"
     )]
     pub bind: IpAddr,
+    /// Address to listen on for /healthz, /readyz and /metrics.
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1",
+        env = "TRILITH_HTTP_BIND"
+    )]
+    pub http_bind: IpAddr,
     /// What an acknowledged write survives.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = AppendFsync::Everysec, env = "TRILITH_APPENDFSYNC")]
     pub appendfsync: AppendFsync,
@@ -189,7 +197,7 @@ mod tests {
     #[test]
     fn the_defaults_are_loopback_and_the_ports_of_redis() {
         let config = Cli::try_parse_from(["trilith"]).unwrap().serve;
-        assert!(config.bind.is_loopback());
+        assert!(config.bind.is_loopback() && config.http_bind.is_loopback());
         assert_eq!((config.port, config.http_port), (6379, 6380));
         assert_eq!(config.memory, 512 << 20);
     }

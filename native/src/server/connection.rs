@@ -9,8 +9,10 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::TcpStream;
 use trilith::command::{Command, Encoder, Parsed, Reply, Session, parse};
+use trilith::ring::driver::View;
 
 use super::backend::Backend;
+use super::cluster::{self, Figures};
 use super::info;
 use super::session::{Answer, Client, waits_for_replies};
 use super::shared::{Shared, stopped};
@@ -45,6 +47,8 @@ pub struct Connection<B> {
     batch: Vec<Command>,
     /// Where their replies go, and the replies of others among them.
     slots: Vec<Slot>,
+    /// The cluster as it was when the first command of the batch was looked at.
+    view: Option<Arc<View>>,
     closing: bool,
 }
 
@@ -78,10 +82,14 @@ impl<B: Backend> Connection<B> {
         backend: B,
         shared: Arc<Shared>,
     ) -> Self {
+        let mode = match backend.cluster() {
+            Some(_) => "cluster",
+            None => "standalone",
+        };
         Self {
             backend,
             shared,
-            client: Client::new(id, address),
+            client: Client::new(id, address, mode),
             wire: Wire {
                 stream,
                 input: BytesMut::new(),
@@ -94,6 +102,7 @@ impl<B: Backend> Connection<B> {
             reader: RequestReader::default(),
             batch: Vec::new(),
             slots: Vec::new(),
+            view: None,
             closing: false,
         }
     }
@@ -154,12 +163,18 @@ impl<B: Backend> Connection<B> {
     async fn take_command(&mut self, words: &mut [Bytes]) -> io::Result<()> {
         match parse(words) {
             Ok(Parsed::Store(command)) => {
+                if let Some(reply) = self.redirect(&command) {
+                    self.reply(reply);
+                    return Ok(());
+                }
                 // Only what nothing waits for: replies keep the order of their commands.
                 if self.slots.is_empty()
                     && !command.is_write()
-                    && self
-                        .backend
-                        .execute_now(&command, &mut self.wire.encoder(&self.client))
+                    && self.backend.execute_now(
+                        &command,
+                        self.client.stance.consistency,
+                        &mut self.wire.encoder(&self.client),
+                    )
                 {
                     if self.wire.out.len() >= SEND_BYTES {
                         self.wire.send().await?;
@@ -175,6 +190,17 @@ impl<B: Backend> Connection<B> {
         Ok(())
     }
 
+    /// In a cluster, the reply to a command that is for another node to run.
+    fn redirect(&mut self, command: &Command) -> Option<Reply> {
+        let cluster = self.backend.cluster()?;
+        let stance = &mut self.client.stance;
+        let reply = cluster::redirect(command, stance, cluster, &mut self.view);
+        if reply.is_none() && command.is_write() {
+            stance.writes();
+        }
+        reply
+    }
+
     /// Answers a command about the connection or the server.
     async fn take_own(&mut self, session: Session, words: &mut [Bytes]) -> io::Result<()> {
         if waits_for_replies(session) {
@@ -184,7 +210,14 @@ impl<B: Backend> Connection<B> {
             Answer::Reply(reply) => self.reply(reply),
             Answer::Info(sections) => {
                 let stats = self.backend.stats().await;
-                self.reply(Reply::text(info::text(&sections, &self.shared, &stats)));
+                let figures = self.backend.cluster().map(Figures::of);
+                let text = info::text(&sections, &self.shared, &stats, figures.as_ref());
+                self.reply(Reply::text(text));
+            }
+            Answer::Cluster => {
+                let stance = &mut self.client.stance;
+                let reply = cluster::answer(session, words, stance, &self.backend).await;
+                self.reply(reply);
             }
             Answer::Quit => {
                 self.reply(Reply::OK);
@@ -213,12 +246,16 @@ impl<B: Backend> Connection<B> {
 
     /// Runs the batch and writes all replies that waited for it.
     async fn settle(&mut self) -> io::Result<()> {
+        self.view = None;
         if self.slots.is_empty() {
             return Ok(());
         }
         let count = self.batch.len();
         let batch = std::mem::take(&mut self.batch);
-        let replies = self.backend.execute(batch).await;
+        let replies = self
+            .backend
+            .execute(batch, self.client.stance.consistency)
+            .await;
         debug_assert_eq!(replies.len(), count, "one reply a command");
         let mut replies = replies.into_iter();
         let mut errors = 0;

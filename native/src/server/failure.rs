@@ -25,8 +25,13 @@ impl Failure {
         }
     }
 
-    /// `flag` is the option that chooses the port.
-    pub fn of_bind(error: &io::Error, address: SocketAddr, flag: &str) -> Self {
+    /// The options are those that choose the port and the address.
+    pub fn of_bind(
+        error: &io::Error,
+        address: SocketAddr,
+        port_option: &str,
+        address_option: &str,
+    ) -> Self {
         let port = address.port();
         match error.kind() {
             io::ErrorKind::AddrInUse => Self::new(
@@ -35,7 +40,7 @@ impl Failure {
                     address.ip()
                 ),
                 format!(
-                    "Stop that program, or choose another port: trilith {flag} {}",
+                    "Stop that program, or choose another port: trilith {port_option} {}",
                     port.wrapping_add(10)
                 ),
             ),
@@ -44,15 +49,15 @@ impl Failure {
                     "Port {port} on {} may not be opened by this user.",
                     address.ip()
                 ),
-                format!("Choose a port from 1024 on: trilith {flag} 6390"),
+                format!("Choose a port from 1024 on: trilith {port_option} 6390"),
             ),
             io::ErrorKind::AddrNotAvailable => Self::new(
                 format!("{} is no address of this machine.", address.ip()),
-                "Choose one that is, or all of them with --bind 0.0.0.0",
+                format!("Choose one that is, or all of them with {address_option} 0.0.0.0"),
             ),
             _ => Self::new(
                 format!("{address} cannot be opened: {error}."),
-                "Check --bind and the ports.",
+                format!("Check {address_option} and {port_option}."),
             ),
         }
     }
@@ -110,7 +115,12 @@ mod tests {
     #[test]
     fn a_busy_port_says_how_to_choose_another() {
         let address = SocketAddr::from(([127, 0, 0, 1], 6379));
-        let failure = Failure::of_bind(&io::ErrorKind::AddrInUse.into(), address, "--port");
+        let failure = Failure::of_bind(
+            &io::ErrorKind::AddrInUse.into(),
+            address,
+            "--port",
+            "--bind",
+        );
         assert_eq!(
             failure.to_string(),
             "Port 6379 on 127.0.0.1 is in use by another program.\n\

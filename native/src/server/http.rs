@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::backend::Backend;
+use super::cluster::{Cluster, Figures};
 use super::info;
 use super::shared::{Shared, stopped};
 
@@ -67,10 +68,12 @@ async fn answer<B: Backend>(
         match request.uri().path() {
             "/healthz" => (StatusCode::OK, "ok\n".to_owned()),
             "/readyz" => ready(backend, shared).await,
-            "/metrics" => (
-                StatusCode::OK,
-                info::metrics(shared, &backend.stats().await),
-            ),
+            "/metrics" => {
+                let figures = backend.cluster().map(Figures::of);
+                let stats = backend.stats().await;
+                let page = info::metrics(shared, &stats, figures.as_ref());
+                (StatusCode::OK, page)
+            }
             "/" => (StatusCode::OK, "/healthz\n/readyz\n/metrics\n".to_owned()),
             _ => (
                 StatusCode::NOT_FOUND,
@@ -89,10 +92,14 @@ async fn answer<B: Backend>(
     Ok(response)
 }
 
-/// Ready is who takes writes.
-async fn ready<B: Backend>(backend: &B, shared: &Shared) -> (StatusCode, String) {
+/// Ready is who takes writes: a node that has not joined yet is not.
+pub(super) async fn ready<B: Backend>(backend: &B, shared: &Shared) -> (StatusCode, String) {
     if shared.is_stopping() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
+    }
+    let cluster = backend.cluster();
+    if cluster.is_some_and(|cluster| cluster.view().map.is_none()) {
+        return (StatusCode::SERVICE_UNAVAILABLE, "joining\n".to_owned());
     }
     match backend.stats().await.read_only {
         Some(reason) => (

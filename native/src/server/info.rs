@@ -6,24 +6,27 @@ use std::sync::atomic::Ordering::Relaxed;
 use bytes::Bytes;
 
 use super::backend::Stats;
+use super::cluster::Figures;
 use super::session::REDIS_VERSION;
 use super::shared::{Shared, resident_bytes, unix_time_us};
 
 type Lines = Vec<(&'static str, String)>;
 
 /// INFO's text. Without sections: all of them.
-pub fn text(sections: &[Bytes], shared: &Shared, stats: &Stats) -> String {
+pub fn text(
+    sections: &[Bytes],
+    shared: &Shared,
+    stats: &Stats,
+    cluster: Option<&Figures>,
+) -> String {
     let all: [(&str, Lines); 9] = [
-        ("Server", server(shared)),
+        ("Server", server(shared, cluster.is_some())),
         ("Clients", clients(shared)),
         ("Memory", memory(shared, stats)),
         ("Persistence", persistence(shared, stats)),
         ("Stats", totals(shared, stats)),
-        (
-            "Replication",
-            vec![("role", "master".into()), ("connected_slaves", "0".into())],
-        ),
-        ("Cluster", vec![("cluster_enabled", "0".into())]),
+        ("Replication", replication(cluster)),
+        ("Cluster", membership(cluster)),
         ("Store", store(stats)),
         ("Keyspace", keyspace(stats)),
     ];
@@ -53,12 +56,17 @@ fn is_wanted(sections: &[Bytes], name: &str) -> bool {
         })
 }
 
-fn server(shared: &Shared) -> Lines {
+fn server(shared: &Shared, is_clustered: bool) -> Lines {
     let uptime_s = shared.uptime().as_secs();
+    let mode = if is_clustered {
+        "cluster"
+    } else {
+        "standalone"
+    };
     vec![
         ("redis_version", REDIS_VERSION.into()),
         ("trilith_version", env!("CARGO_PKG_VERSION").into()),
-        ("redis_mode", "standalone".into()),
+        ("redis_mode", mode.into()),
         (
             "os",
             format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
@@ -146,6 +154,20 @@ fn totals(shared: &Shared, stats: &Stats) -> Lines {
     ]
 }
 
+/// Masters alone are announced: whoever reads this finds no replicas to turn to.
+fn replication(cluster: Option<&Figures>) -> Lines {
+    let mut lines = vec![("role", "master".into()), ("connected_slaves", "0".into())];
+    lines.extend(cluster.into_iter().flat_map(Figures::replication));
+    lines
+}
+
+fn membership(cluster: Option<&Figures>) -> Lines {
+    let enabled = u8::from(cluster.is_some()).to_string();
+    let mut lines = vec![("cluster_enabled", enabled)];
+    lines.extend(cluster.into_iter().flat_map(Figures::cluster));
+    lines
+}
+
 fn store(stats: &Stats) -> Lines {
     stats
         .more
@@ -182,7 +204,7 @@ pub fn human(bytes: u64) -> String {
 }
 
 /// All figures in Prometheus's text format.
-pub fn metrics(shared: &Shared, stats: &Stats) -> String {
+pub fn metrics(shared: &Shared, stats: &Stats, cluster: Option<&Figures>) -> String {
     let counters = &shared.counters;
     let mut page = String::new();
     let mut figure = |name: &str, help: &str, is_counter: bool, value: u64| {
@@ -279,7 +301,8 @@ pub fn metrics(shared: &Shared, stats: &Stats) -> String {
         false,
         stats.read_only.is_some().into(),
     );
-    for more in &stats.more {
+    let membership = cluster.map(Figures::metrics).unwrap_or_default();
+    for more in stats.more.iter().chain(&membership) {
         figure(more.name, more.help, more.is_counter, more.value);
     }
     page

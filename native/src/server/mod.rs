@@ -3,6 +3,7 @@
 //! It parses, routes and prints. What commands do is the engine's; the store behind it is a [`Backend`].
 
 mod backend;
+mod cluster;
 mod config;
 mod connection;
 mod failure;
@@ -27,6 +28,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 pub use backend::{Backend, Figure, Stats};
+pub use cluster::{Cluster, Link};
 pub use config::{Action, AppendFsync, Cli, Config, LogLevel};
 pub use failure::Failure;
 pub use info::human;
@@ -51,10 +53,14 @@ pub struct Server {
 impl Server {
     /// Takes the ports. Before the store is opened: a busy port is told at once.
     pub async fn bind(config: Config) -> Result<Self, Failure> {
-        let listener = listen(&config, config.port, "--port").await?;
+        let address = SocketAddr::new(config.bind, config.port);
+        let listener = listen(address, "--port", "--bind").await?;
         let http = match config.http_port {
             0 => None,
-            port => Some(listen(&config, port, "--http-port").await?),
+            port => {
+                let address = SocketAddr::new(config.http_bind, port);
+                Some(listen(address, "--http-port", "--http-bind").await?)
+            }
         };
         let port = listener
             .local_addr()
@@ -113,11 +119,15 @@ impl Server {
     }
 }
 
-async fn listen(config: &Config, port: u16, flag: &str) -> Result<TcpListener, Failure> {
-    let address = SocketAddr::new(config.bind, port);
+/// The options are those that choose the port and the address.
+async fn listen(
+    address: SocketAddr,
+    port_option: &str,
+    address_option: &str,
+) -> Result<TcpListener, Failure> {
     TcpListener::bind(address)
         .await
-        .map_err(|error| Failure::of_bind(&error, address, flag))
+        .map_err(|error| Failure::of_bind(&error, address, port_option, address_option))
 }
 
 /// Takes clients, for ever.

@@ -1,6 +1,9 @@
 //! The store behind a server: commands over files.
 
+use std::convert::Infallible;
+
 use trilith::command::{Command, Encoder, Reply, Store};
+use trilith::ring::driver::Consistency;
 use trilith::{Options, Result, Sync};
 
 use super::backend::{Backend, Figure, Stats};
@@ -40,12 +43,19 @@ impl Node {
     }
 }
 
+/// There is one copy of everything: who is served by it is served by all.
 impl Backend for Node {
-    async fn execute(&self, batch: Vec<Command>) -> Vec<Reply> {
+    type Cluster = Infallible;
+
+    fn cluster(&self) -> Option<&Infallible> {
+        None
+    }
+
+    async fn execute(&self, batch: Vec<Command>, _: Consistency) -> Vec<Reply> {
         self.store.execute(batch).await
     }
 
-    fn execute_now(&self, command: &Command, out: &mut Encoder<'_>) -> bool {
+    fn execute_now(&self, command: &Command, _: Consistency, out: &mut Encoder<'_>) -> bool {
         self.store.execute_now(command, out)
     }
 

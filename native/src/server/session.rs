@@ -3,8 +3,11 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use trilith::command::{Protocol, Reply, Session, answer_command, parse_integer, pattern};
+use trilith::command::{
+    Protocol, Reply, Session, answer_command, parse_integer, pattern, subcommand,
+};
 
+use super::cluster::Stance;
 use super::shared::Shared;
 
 /// What the server knows of one client.
@@ -17,6 +20,10 @@ pub struct Client {
     library_version: Bytes,
     /// The protocol it asked for.
     pub protocol: Protocol,
+    /// What it has said about the cluster.
+    pub stance: Stance,
+    /// `standalone` or `cluster`, for HELLO.
+    mode: &'static str,
 }
 
 /// What a connection does about a command of its own.
@@ -30,6 +37,8 @@ pub enum Answer {
     Quit,
     /// Stops the server, without a reply.
     Shutdown,
+    /// Answers about the cluster.
+    Cluster,
 }
 
 /// Whether what was sent before has to be answered before `session` is looked at: it asks about the
@@ -37,13 +46,20 @@ pub enum Answer {
 pub fn waits_for_replies(session: Session) -> bool {
     matches!(
         session,
-        Session::Hello | Session::Info | Session::Reset | Session::Shutdown
+        Session::Cluster
+            | Session::Consistency
+            | Session::Hello
+            | Session::Info
+            | Session::Reset
+            | Session::Ring
+            | Session::Shutdown
+            | Session::Wait
     )
 }
 
 impl Client {
-    /// A client that has just connected.
-    pub fn new(id: u64, address: SocketAddr) -> Self {
+    /// A client that has just connected, to a server that runs in `mode`: `standalone` or `cluster`.
+    pub fn new(id: u64, address: SocketAddr, mode: &'static str) -> Self {
         Self {
             id,
             address,
@@ -51,6 +67,8 @@ impl Client {
             library: Bytes::new(),
             library_version: Bytes::new(),
             protocol: Protocol::Resp2,
+            stance: Stance::default(),
+            mode,
         }
     }
 
@@ -69,11 +87,18 @@ impl Client {
                 None => Reply::NOT_AN_INTEGER,
             },
             Session::Reset => {
-                *self = Self::new(self.id, self.address);
+                *self = Self::new(self.id, self.address, self.mode);
                 Reply::Simple("RESET".into())
             }
             Session::Quit => return Answer::Quit,
             Session::Info => return Answer::Info(words[1..].to_vec()),
+            Session::Asking
+            | Session::Cluster
+            | Session::Consistency
+            | Session::ReadOnly
+            | Session::ReadWrite
+            | Session::Ring
+            | Session::Wait => return Answer::Cluster,
             Session::Shutdown => match words {
                 [_] => return Answer::Shutdown,
                 [_, how]
@@ -135,7 +160,7 @@ impl Client {
             ("version", Reply::fixed(REDIS_VERSION)),
             ("proto", Reply::Int(number)),
             ("id", self.id()),
-            ("mode", Reply::fixed("standalone")),
+            ("mode", Reply::fixed(self.mode)),
             ("role", Reply::fixed("master")),
             ("modules", Reply::Array(Vec::new())),
         ];
@@ -151,32 +176,30 @@ impl Client {
     }
 
     fn client(&mut self, words: &mut [Bytes], shared: &Shared) -> Reply {
-        let subcommand = words[1].to_ascii_lowercase();
-        match (subcommand.as_slice(), &mut words[2..]) {
-            (b"id", []) => self.id(),
-            (b"getname", []) if self.name.is_empty() => Reply::Null,
-            (b"getname", []) => Reply::Bulk(self.name.clone()),
-            (b"setname", [name]) => {
+        let row = match subcommand(words) {
+            Ok(row) => row,
+            Err(reply) => return reply,
+        };
+        match (row.name, &mut words[2..]) {
+            ("help", _) => row.help(),
+            ("id", _) => self.id(),
+            ("getname", _) if self.name.is_empty() => Reply::Null,
+            ("getname", _) => Reply::Bulk(self.name.clone()),
+            ("setname", [name]) => {
                 if !is_name(name) {
                     return BAD_NAME;
                 }
                 self.name = std::mem::take(name);
                 Reply::OK
             }
-            (b"setinfo", [attribute, value]) => self.set_info(attribute, value),
-            (b"info", []) => Reply::text(self.describe(shared)),
-            (b"no-evict" | b"no-touch", [switch]) => {
-                if switch.eq_ignore_ascii_case(b"on") || switch.eq_ignore_ascii_case(b"off") {
-                    Reply::OK
-                } else {
-                    Reply::SYNTAX
-                }
+            ("setinfo", [attribute, value]) => self.set_info(attribute, value),
+            ("info", _) => Reply::text(self.describe(shared)),
+            ("no-evict" | "no-touch", [switch])
+                if switch.eq_ignore_ascii_case(b"on") || switch.eq_ignore_ascii_case(b"off") =>
+            {
+                Reply::OK
             }
-            (
-                b"id" | b"getname" | b"setname" | b"setinfo" | b"info" | b"no-evict" | b"no-touch",
-                _,
-            ) => Reply::wrong_arity(&format!("client|{}", String::from_utf8_lossy(&subcommand))),
-            _ => unknown_subcommand("CLIENT", &words[1]),
+            _ => Reply::SYNTAX,
         }
     }
 
@@ -226,15 +249,13 @@ fn is_name(name: &[u8]) -> bool {
     name.iter().all(u8::is_ascii_graphic)
 }
 
-fn unknown_subcommand(command: &str, subcommand: &[u8]) -> Reply {
-    let shown = String::from_utf8_lossy(&subcommand[..subcommand.len().min(128)]);
-    Reply::Error(format!("ERR unknown subcommand '{shown}'. Try {command} HELP.").into())
-}
-
 fn config(words: &[Bytes], shared: &Shared) -> Reply {
-    match (words[1].to_ascii_lowercase().as_slice(), &words[2..]) {
-        (b"get", []) => Reply::wrong_arity("config|get"),
-        (b"get", patterns) => {
+    let row = match subcommand(words) {
+        Ok(row) => row,
+        Err(reply) => return reply,
+    };
+    match (row.name, &words[2..]) {
+        ("get", patterns) => {
             let mut settings = shared.config.settings();
             let patterns: Vec<_> = patterns
                 .iter()
@@ -250,9 +271,9 @@ fn config(words: &[Bytes], shared: &Shared) -> Reply {
                 .map(|(name, value)| (Reply::fixed(name), Reply::text(value)));
             Reply::Map(pairs.collect())
         }
-        (b"set", _) => Reply::error(
+        ("set", _) => Reply::error(
             "ERR settings are given when the server starts: see `trilith serve --help`",
         ),
-        _ => unknown_subcommand("CONFIG", &words[1]),
+        _ => row.help(),
     }
 }

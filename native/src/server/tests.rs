@@ -1,12 +1,16 @@
 //! A server on a loopback port, spoken to over TCP.
 
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser;
 use tokio::io::AsyncReadExt;
 use tokio::sync::oneshot;
 use trilith::command::{Command, Encoder, Reply};
+use trilith::ring::driver::Consistency;
 
+use super::cluster::Figures;
+use super::cluster::testing::{Puppet, interleaved};
 use super::volatile::Volatile;
 use super::*;
 use crate::resp::read_reply;
@@ -20,13 +24,13 @@ fn config(more: &[&str]) -> Config {
         .serve
 }
 
-struct Running {
+pub(super) struct Running {
     port: u16,
     stop: Option<oneshot::Sender<()>>,
     ended: tokio::task::JoinHandle<Result<(), Failure>>,
 }
 
-async fn start<B: Backend>(backend: B, more: &[&str]) -> Running {
+pub(super) async fn start<B: Backend>(backend: B, more: &[&str]) -> Running {
     let server = Server::bind(config(more)).await.unwrap();
     let port = server.port();
     let (stop, stopped) = oneshot::channel();
@@ -43,7 +47,7 @@ async fn start<B: Backend>(backend: B, more: &[&str]) -> Running {
 }
 
 impl Running {
-    async fn connect(&self) -> TcpStream {
+    pub(super) async fn connect(&self) -> TcpStream {
         TcpStream::connect(("127.0.0.1", self.port)).await.unwrap()
     }
 
@@ -55,12 +59,12 @@ impl Running {
     }
 }
 
-async fn send(stream: &mut TcpStream, bytes: &[u8]) {
+pub(super) async fn send(stream: &mut TcpStream, bytes: &[u8]) {
     stream.write_all(bytes).await.unwrap();
 }
 
 /// Everything up to `text`, which must come.
-async fn expect(stream: &mut TcpStream, text: &str) {
+pub(super) async fn expect(stream: &mut TcpStream, text: &str) {
     let mut bytes = vec![0; text.len()];
     let read = tokio::time::timeout(PATIENCE, stream.read_exact(&mut bytes)).await;
     read.expect("a reply in time").expect("a whole reply");
@@ -227,16 +231,22 @@ struct Slow {
 }
 
 impl Backend for Slow {
-    async fn execute(&self, batch: Vec<Command>) -> Vec<Reply> {
+    type Cluster = Infallible;
+
+    fn cluster(&self) -> Option<&Infallible> {
+        None
+    }
+
+    async fn execute(&self, batch: Vec<Command>, how: Consistency) -> Vec<Reply> {
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert!(
             !self.closed.load(Ordering::SeqCst),
             "executed after the close"
         );
-        self.inner.execute(batch).await
+        self.inner.execute(batch, how).await
     }
 
-    fn execute_now(&self, _: &Command, _: &mut Encoder<'_>) -> bool {
+    fn execute_now(&self, _: &Command, _: Consistency, _: &mut Encoder<'_>) -> bool {
         false
     }
 
@@ -323,6 +333,35 @@ async fn the_watching_port_answers_its_three_pages() {
         assert!(page.contains(wanted), "{path}: {page}");
     }
     ended.abort();
+}
+
+#[tokio::test]
+async fn a_node_that_has_not_joined_yet_is_not_ready() {
+    let mut view = interleaved();
+    view.map = None;
+    let puppet = Puppet::new(view);
+    let shared = shared::Shared::new(config(&[]), 0);
+    let joining = http::ready(&puppet, &shared).await;
+    assert_eq!(
+        joining,
+        (hyper::StatusCode::SERVICE_UNAVAILABLE, "joining\n".into())
+    );
+    puppet.held().view = interleaved();
+    assert_eq!(http::ready(&puppet, &shared).await.0, hyper::StatusCode::OK);
+}
+
+#[tokio::test]
+async fn metrics_tell_of_the_cluster() {
+    let figures = Figures::of(&Puppet::new(interleaved()).cluster);
+    let shared = shared::Shared::new(config(&[]), 0);
+    let page = info::metrics(&shared, &Stats::default(), Some(&figures));
+    for line in [
+        "trilith_members 3",
+        "trilith_ranges_mastered 1",
+        "trilith_bus_out_bytes_total 0",
+    ] {
+        assert!(page.lines().any(|found| found == line), "{line}: {page}");
+    }
 }
 
 #[tokio::test]

@@ -1,11 +1,13 @@
 //! A store in a map, which forgets everything at the end: what the server is tested against.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use trilith::command::{Command, Encoder, Reply, ScanArgs, State, Value, apply, pattern};
+use trilith::ring::driver::Consistency;
 
 use super::backend::{Backend, Stats};
 
@@ -125,7 +127,13 @@ impl State for At<'_> {
 }
 
 impl Backend for Volatile {
-    async fn execute(&self, batch: Vec<Command>) -> Vec<Reply> {
+    type Cluster = Infallible;
+
+    fn cluster(&self) -> Option<&Infallible> {
+        None
+    }
+
+    async fn execute(&self, batch: Vec<Command>, _: Consistency) -> Vec<Reply> {
         let now_ms = now_ms();
         let mut replies = Vec::with_capacity(batch.len());
         for command in &batch {
@@ -141,7 +149,7 @@ impl Backend for Volatile {
         replies
     }
 
-    fn execute_now(&self, command: &Command, out: &mut Encoder<'_>) -> bool {
+    fn execute_now(&self, command: &Command, _: Consistency, out: &mut Encoder<'_>) -> bool {
         let Command::Get(key) = command else {
             return false;
         };

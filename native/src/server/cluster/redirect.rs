@@ -1,0 +1,44 @@
+//! Which commands a node does not run: those for slots of others, if the client knows where these are.
+
+use std::sync::Arc;
+
+use trilith::command::{Command, Reply};
+use trilith::ring::driver::View;
+use trilith::slot::slot_of;
+
+use super::{Cluster, Stance, Topology};
+
+const CROSSSLOT: Reply = Reply::error("CROSSSLOT Keys in request don't hash to the same slot");
+
+/// The reply to a command that is not to be run here. `None` for all that are: a command without keys, one
+/// whose slot is mastered here, and any that is forwarded for a client that does not know the map.
+///
+/// `view` is the one that the commands before it in the batch were judged by; it is taken if need be.
+pub fn redirect(
+    command: &Command,
+    stance: &Stance,
+    cluster: &impl Cluster,
+    view: &mut Option<Arc<View>>,
+) -> Option<Reply> {
+    let mut keys = command.keys().peekable();
+    let first = keys.next()?;
+    if !stance.knows_map && keys.peek().is_none() {
+        return None;
+    }
+    let slot = slot_of(first);
+    if keys.any(|key| slot_of(key) != slot) {
+        return Some(CROSSSLOT);
+    }
+    if !stance.knows_map {
+        return None;
+    }
+    let view = view.get_or_insert_with(|| cluster.view());
+    let topology = Topology::new(view, cluster.address());
+    let master = topology.master(slot);
+    let reads_here = stance.reads_copies && !command.is_write() && topology.is_held_here(slot);
+    if master == topology.me() || reads_here {
+        return None;
+    }
+    let endpoint = topology.endpoint(master);
+    Some(Reply::Error(format!("MOVED {slot} {endpoint}").into()))
+}
