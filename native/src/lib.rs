@@ -7,6 +7,8 @@
 pub mod bench;
 pub mod blocking;
 pub mod files;
+#[cfg(feature = "operate")]
+pub mod operate;
 #[cfg(feature = "server")]
 pub mod resp;
 pub mod runtime;

@@ -11,6 +11,7 @@ mod info;
 mod node;
 mod session;
 mod shared;
+mod signal;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -27,10 +28,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 pub use backend::{Backend, Figure, Stats};
+#[cfg(feature = "operate")]
+pub(crate) use config::parse_size;
 pub use config::{Action, AppendFsync, Cli, Config, LogLevel};
 pub use failure::Failure;
 pub use info::human;
 pub use node::Node;
+pub use signal::signalled;
 
 use connection::Connection;
 use shared::{Shared, stopped};
