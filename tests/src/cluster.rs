@@ -190,7 +190,9 @@ impl Cluster {
         if status.success() {
             return Ok(());
         }
-        Err(io::Error::other(format!("node {number} ended with {status}")))
+        Err(io::Error::other(format!(
+            "node {number} ended with {status}"
+        )))
     }
 
     /// Starts a node again, with the store and the port that it had.
@@ -220,7 +222,9 @@ impl Cluster {
 
     /// Waits until all running nodes know the same map and every range is where it wants it.
     pub fn await_settled(&self, limit: Duration) -> io::Result<()> {
-        await_some("a settled cluster", limit, || self.is_settled().ok()?.then_some(()))
+        await_some("a settled cluster", limit, || {
+            self.is_settled().ok()?.then_some(())
+        })
     }
 
     fn is_settled(&self) -> io::Result<bool> {
@@ -235,9 +239,18 @@ impl Cluster {
             return Ok(false);
         };
         let members = first["members"].as_array().map_or(&[][..], Vec::as_slice);
-        let arcs: u64 = members.iter().filter_map(|member| member["masters"].as_u64()).sum();
-        let agree = statuses.iter().all(|status| status["version"] == first["version"]);
-        let known = |number: &usize| members.iter().any(|member| member["id"] == *self.id(*number));
+        let arcs: u64 = members
+            .iter()
+            .filter_map(|member| member["masters"].as_u64())
+            .sum();
+        let agree = statuses
+            .iter()
+            .all(|status| status["version"] == first["version"]);
+        let known = |number: &usize| {
+            members
+                .iter()
+                .any(|member| member["id"] == *self.id(*number))
+        };
         let joined = running.iter().all(known);
         // Meta is one range more.
         Ok(agree && joined && sum("mastered") == arcs + 1 && sum("in_place") == arcs + 1)

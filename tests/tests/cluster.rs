@@ -30,7 +30,9 @@ fn fill(cluster: &Cluster, node: usize) {
 
 /// Reads every key by way of one node.
 fn compare(cluster: &Cluster, node: usize) {
-    let gets: Vec<_> = (0..KEYS).map(|i| vec!["GET".into(), set(i)[1].clone()]).collect();
+    let gets: Vec<_> = (0..KEYS)
+        .map(|i| vec!["GET".into(), set(i)[1].clone()])
+        .collect();
     let replies = cluster.connect(node).unwrap().pipeline(&gets).unwrap();
     for (i, reply) in replies.into_iter().enumerate() {
         assert_eq!(reply, Reply::bulk(&set(i)[2]), "key {i} by node {node}");
@@ -64,7 +66,11 @@ fn scratch() -> tempfile::TempDir {
 fn commands_say_what_is_wrong_and_end_with_a_code() {
     let nobody = trilith(&["status"], "127.0.0.1:1").unwrap();
     assert_eq!(nobody.status.code(), Some(1));
-    assert!(text(&nobody).contains("cannot be asked: nobody listens there"), "{}", text(&nobody));
+    assert!(
+        text(&nobody).contains("cannot be asked: nobody listens there"),
+        "{}",
+        text(&nobody)
+    );
     for arguments in [&["drain"][..], &["set"], &["dance"]] {
         let output = trilith(arguments, "127.0.0.1:1").unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
@@ -77,8 +83,16 @@ fn a_node_that_is_in_no_cluster_is_said_to_be_in_none() {
     let server = Server::start(&directory.path().join("store")).unwrap();
     let output = trilith(&["status"], &server.address().to_string()).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output).contains("is in no cluster"), "{}", text(&output));
-    assert!(text(&output).contains("--join HOST:PORT"), "{}", text(&output));
+    assert!(
+        text(&output).contains("is in no cluster"),
+        "{}",
+        text(&output)
+    );
+    assert!(
+        text(&output).contains("--join HOST:PORT"),
+        "{}",
+        text(&output)
+    );
 }
 
 #[test]
@@ -89,7 +103,10 @@ fn three_nodes_form_a_cluster_and_each_serves_every_key() {
     fill(&cluster, 1);
     for node in cluster.running() {
         compare(&cluster, node);
-        assert_eq!(row(&cluster.status(0).unwrap(), cluster.id(node))["copies"], 256);
+        assert_eq!(
+            row(&cluster.status(0).unwrap(), cluster.id(node))["copies"],
+            256
+        );
     }
     let sizes = cluster.running().into_iter().map(|node| {
         match cluster.connect(node).unwrap().call(&["DBSIZE"]).unwrap() {
@@ -193,7 +210,10 @@ fn a_dead_node_is_replaced_by_a_new_one() {
     assert_eq!(asked.status.code(), Some(2), "{}", text(&asked));
     run(&cluster, 0, &["remove", &dead, "--yes"]);
     cluster.await_settled(PATIENCE).unwrap();
-    assert_eq!(row(&cluster.status(0).unwrap(), cluster.id(new))["copies"], 256);
+    assert_eq!(
+        row(&cluster.status(0).unwrap(), cluster.id(new))["copies"],
+        256
+    );
     compare(&cluster, new);
 }
 
@@ -211,10 +231,16 @@ fn a_cluster_that_lost_its_majority_is_recovered_from_one_node() {
         (output.status.code() == Some(2) && text(&output).contains("LOST")).then_some(output)
     })
     .unwrap();
-    assert!(text(&asked).contains("Nothing was done."), "{}", text(&asked));
+    assert!(
+        text(&asked).contains("Nothing was done."),
+        "{}",
+        text(&asked)
+    );
     // Ranges lose their masters one by one.
     await_some("a recovery", PATIENCE, || {
-        let output = cluster.trilith(0, &["recover", "all", "--yes", "--json"]).ok()?;
+        let output = cluster
+            .trilith(0, &["recover", "all", "--yes", "--json"])
+            .ok()?;
         let found: Value = serde_json::from_slice(&output.stdout).ok()?;
         (found["recovered"] == Value::Array(Vec::new())).then_some(())
     })
@@ -234,16 +260,27 @@ fn settings_are_changed_and_ranges_are_handed_over() {
     run(&cluster, 1, &["set", "--w", "3", "--r", "1"]);
     assert_eq!(cluster.status(2).unwrap()["quorum"]["w"], 3);
     run(&cluster, 1, &["pause"]);
-    run(&cluster, 1, &["rate", "--bytes-per-second", "32mb", "--at-once", "2"]);
+    run(
+        &cluster,
+        1,
+        &["rate", "--bytes-per-second", "32mb", "--at-once", "2"],
+    );
     let moving = &cluster.status(1).unwrap()["moving"];
     assert_eq!(moving["paused"], true);
     assert_eq!(moving["bytes_per_second"], 32 << 20);
     assert_eq!(moving["at_once"], 2);
-    assert_eq!(run(&cluster, 2, &["rebalance"]), "all 257 ranges are in place\n");
+    assert_eq!(
+        run(&cluster, 2, &["rebalance"]),
+        "all 257 ranges are in place\n"
+    );
 
-    let ranges: Value = serde_json::from_str(&run(&cluster, 0, &["ranges", "17", "--json"])).unwrap();
+    let ranges: Value =
+        serde_json::from_str(&run(&cluster, 0, &["ranges", "17", "--json"])).unwrap();
     let master = ranges[0]["master"].as_str().unwrap().to_owned();
-    let other = cluster.running().into_iter().find(|&node| cluster.id(node) != master);
+    let other = cluster
+        .running()
+        .into_iter()
+        .find(|&node| cluster.id(node) != master);
     let other = cluster.id(other.unwrap());
     assert!(run(&cluster, 0, &["transfer", "17", other]).contains(other));
 }
@@ -252,7 +289,10 @@ fn settings_are_changed_and_ranges_are_handed_over() {
 #[ignore = "until the server can join a cluster"]
 fn the_status_is_for_people_and_for_programs() {
     let directory = scratch();
-    let cluster = ClusterOptions::default().zones(["a", "b", "c"]).start(directory.path()).unwrap();
+    let cluster = ClusterOptions::default()
+        .zones(["a", "b", "c"])
+        .start(directory.path())
+        .unwrap();
     let text = run(&cluster, 1, &["status", "--watch"]);
     assert!(text.contains("3 members; N 3, W 2, R 2; map "), "{text}");
     assert!(text.contains("\nall 257 ranges are in place\n"), "{text}");
@@ -260,11 +300,22 @@ fn the_status_is_for_people_and_for_programs() {
     let json: Value = serde_json::from_str(&run(&cluster, 1, &["status", "--json"])).unwrap();
     assert_eq!(json["settled"], true);
     assert_eq!(json["members"][1]["answers"], true);
-    let zones: Vec<&str> = json["members"].as_array().unwrap().iter().filter_map(|member| member["zone"].as_str()).collect();
+    let zones: Vec<&str> = json["members"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|member| member["zone"].as_str())
+        .collect();
     assert_eq!(zones.len(), 3);
     let ranges: Value = serde_json::from_str(&run(&cluster, 1, &["ranges", "--json"])).unwrap();
     assert_eq!(ranges.as_array().unwrap().len(), 257);
-    assert!(ranges.as_array().unwrap().iter().all(|range| range["trouble"].is_null()));
+    assert!(
+        ranges
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|range| range["trouble"].is_null())
+    );
 }
 
 #[cfg(unix)]
@@ -348,7 +399,10 @@ mod local {
             let rest: Vec<String> = started.lines.by_ref().map(Result::unwrap).collect();
             assert_eq!(rest.len(), 3, "{rest:?}");
             for (line, node) in rest.iter().zip([3, 2, 1]) {
-                assert!(line.starts_with(&format!("node {node} stopped after ")), "{rest:?}");
+                assert!(
+                    line.starts_with(&format!("node {node} stopped after ")),
+                    "{rest:?}"
+                );
             }
             assert!(started.child.wait().unwrap().success());
         }

@@ -49,7 +49,12 @@ pub enum ClusterAction {
 #[derive(Clone, Debug, clap::Args)]
 pub struct At {
     /// A node of the cluster; any will do.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:6379", env = "TRILITH_AT")]
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:6379",
+        env = "TRILITH_AT"
+    )]
     pub at: String,
 
     /// Answer in JSON.
@@ -72,7 +77,8 @@ pub struct Wait {
 impl Wait {
     /// The longest to wait.
     pub fn limit(&self) -> Option<Duration> {
-        self.timeout.map(|seconds| Duration::from_secs(seconds.into()))
+        self.timeout
+            .map(|seconds| Duration::from_secs(seconds.into()))
     }
 }
 
@@ -128,7 +134,7 @@ pub struct StatusArgs {
     #[command(flatten)]
     pub at: At,
 
-    /// Look every second, until everything is in place.
+    /// Look every second, until everything is in place, every member is there and no copy is behind.
     #[arg(long)]
     pub watch: bool,
 }
@@ -221,10 +227,9 @@ pub struct TransferArgs {
 
 /// Other quorums; what is not named stays as it is.
 #[derive(Clone, Debug, clap::Args)]
-#[group(id = "quorum", required = true, multiple = true, args = ["n", "w", "r"])]
 pub struct SetArgs {
     /// Copies of each range.
-    #[arg(long)]
+    #[arg(long, required_unless_present_any = ["w", "r"])]
     pub n: Option<u8>,
 
     /// Copies that store a write before it is acknowledged.
@@ -246,10 +251,9 @@ pub struct SetArgs {
 
 /// Another speed; what is not named stays as it is.
 #[derive(Clone, Debug, clap::Args)]
-#[group(id = "speed", required = true, multiple = true, args = ["bytes_per_second", "at_once"])]
 pub struct RateArgs {
     /// What a node sends of snapshots in a second, at most, such as 64mb.
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, required_unless_present = "at_once")]
     pub bytes_per_second: Option<u64>,
 
     /// Ranges that a node moves at a time, at most.
@@ -322,7 +326,10 @@ mod tests {
         let Ok(ClusterAction::Status(args)) = parse("status") else {
             panic!("not status");
         };
-        assert_eq!((args.at.at.as_str(), args.at.json), ("127.0.0.1:6379", false));
+        assert_eq!(
+            (args.at.at.as_str(), args.at.json),
+            ("127.0.0.1:6379", false)
+        );
         let Ok(ClusterAction::Nodes(at)) = parse("nodes --at 10.0.0.5:7001 --json") else {
             panic!("not nodes");
         };
@@ -373,8 +380,13 @@ mod tests {
         ] {
             assert!(parse(words).is_err(), "{words}");
         }
-        assert!(parse("set --w 3").is_ok());
-        assert!(parse("rate --bytes-per-second 32mb").is_ok());
-        assert!(parse("drain 4f --timeout 5").is_ok());
+        for words in [
+            "set --w 3",
+            "rate --at-once 2",
+            "rate --bytes-per-second 32mb",
+            "drain 4f --timeout 5",
+        ] {
+            parse(words).unwrap();
+        }
     }
 }

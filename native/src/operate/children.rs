@@ -4,7 +4,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::sys;
@@ -67,7 +66,7 @@ impl Process {
     }
 
     /// Asks it to stop, and kills it if it has not within `limit`.
-    pub fn stop(&mut self, limit: Duration) -> Stopped {
+    pub async fn stop(&mut self, limit: Duration) -> Stopped {
         if self.ended().is_some() {
             return Stopped::Already;
         }
@@ -78,7 +77,7 @@ impl Process {
             if self.ended().is_some() {
                 return Stopped::Gently(start.elapsed());
             }
-            sleep(LOOK_EVERY);
+            tokio::time::sleep(LOOK_EVERY).await;
         }
         self.kill();
         Stopped::Killed
@@ -118,6 +117,8 @@ fn tail(path: &Path) -> io::Result<String> {
 
 #[cfg(all(test, unix))]
 mod tests {
+    use std::thread::sleep;
+
     use super::*;
 
     /// A shell that says when it is ready.
@@ -134,27 +135,30 @@ mod tests {
     }
 
     fn is_there(pid: u32) -> bool {
-        let signalled = Command::new("kill").args(["-0", &pid.to_string()]);
-        let mut signalled = { signalled }.stderr(Stdio::null()).spawn().unwrap();
-        signalled.wait().unwrap().success()
+        let mut kill = Command::new("kill");
+        kill.args(["-0", &pid.to_string()]).stderr(Stdio::null());
+        kill.status().unwrap().success()
     }
 
-    #[test]
-    fn a_process_is_stopped_gently_if_it_will() {
+    #[tokio::test]
+    async fn a_process_is_stopped_gently_if_it_will() {
         let directory = tempfile::tempdir().unwrap();
         let script = "trap 'exit 0' TERM; echo ready; while :; do sleep 0.02; done";
         let mut process = shell(script, &directory.path().join("log"));
-        let stopped = process.stop(Duration::from_secs(20));
+        let stopped = process.stop(Duration::from_secs(20)).await;
         assert!(matches!(stopped, Stopped::Gently(_)), "{stopped:?}");
-        assert_eq!(process.stop(Duration::ZERO), Stopped::Already);
+        assert_eq!(process.stop(Duration::ZERO).await, Stopped::Already);
     }
 
-    #[test]
-    fn a_process_that_does_not_stop_is_killed() {
+    #[tokio::test]
+    async fn a_process_that_does_not_stop_is_killed() {
         let directory = tempfile::tempdir().unwrap();
         let script = "trap '' TERM; echo ready; while :; do sleep 0.02; done";
         let mut process = shell(script, &directory.path().join("log"));
-        assert_eq!(process.stop(Duration::from_millis(100)), Stopped::Killed);
+        assert_eq!(
+            process.stop(Duration::from_millis(100)).await,
+            Stopped::Killed
+        );
         assert!(!is_there(process.pid()));
     }
 
@@ -178,6 +182,9 @@ mod tests {
         }
         let words = process.last_words();
         assert_eq!(words.lines().count(), 10);
-        assert!(words.starts_with("1992\n") && words.ends_with("\n2000\nready"), "{words}");
+        assert!(
+            words.starts_with("1992\n") && words.ends_with("\n2000\nready"),
+            "{words}"
+        );
     }
 }

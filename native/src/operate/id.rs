@@ -201,10 +201,7 @@ mod tests {
             resolved("4f2"),
             Err("The ids of 2 members begin with 4f2.".into())
         );
-        assert_eq!(
-            resolved("5"),
-            Err("No member's id begins with 5.".into())
-        );
+        assert_eq!(resolved("5"), Err("No member's id begins with 5.".into()));
         assert!(resolved("").is_err());
         assert!(resolved("node-1").is_err());
         assert!(resolved("4f2a9c01d3e58b760").is_err());
@@ -233,8 +230,14 @@ mod tests {
     fn meta_has_a_name() {
         assert_eq!("meta".parse(), Ok(RangeName::META));
         assert_eq!(RangeName::META.to_string(), "meta");
-        assert_eq!(serde_json::from_str::<RangeName>("4294967295").unwrap(), RangeName::META);
-        assert_eq!(serde_json::from_str::<RangeName>("\"meta\"").unwrap(), RangeName::META);
+        assert_eq!(
+            serde_json::from_str::<RangeName>("4294967295").unwrap(),
+            RangeName::META
+        );
+        assert_eq!(
+            serde_json::from_str::<RangeName>("\"meta\"").unwrap(),
+            RangeName::META
+        );
         assert_eq!("17".parse(), Ok(RangeName(17)));
         assert!("-1".parse::<RangeName>().is_err());
     }

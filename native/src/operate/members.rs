@@ -43,7 +43,10 @@ pub fn remove(args: &RemoveArgs) -> Result<Answer, Problem> {
     let id = resolve(&args.node, &survey.status.members, &cluster.at)?;
     if id == survey.status.me {
         return Err(Problem::usage(
-            format!("The node at {} is the one that is to be removed.", cluster.at),
+            format!(
+                "The node at {} is the one that is to be removed.",
+                cluster.at
+            ),
             "Ask one that stays, with --at HOST:PORT",
         ));
     }
@@ -51,14 +54,19 @@ pub fn remove(args: &RemoveArgs) -> Result<Answer, Problem> {
         let ranges = Ranges::ask(&cluster, &survey.status);
         return Err(Problem::usage(
             Loss::of(&survey, &ranges, id).text(),
-            format!("To do it: trilith cluster remove {id} --yes --at {}", cluster.at),
+            format!(
+                "To do it: trilith cluster remove {id} --yes --at {}",
+                cluster.at
+            ),
         ));
     }
     let doing = format!("Removing {id}");
     cluster.order(&cluster.at, &["RING", "REMOVE", &id.to_string()], &doing)?;
     let settled = until_settled(&cluster, survey.status.version, &doing, args.wait)?;
     let mut text = match &settled {
-        Some(_) => format!("{id} is removed, and every range has the copies that it should have.\n"),
+        Some(_) => {
+            format!("{id} is removed, and every range has the copies that it should have.\n")
+        }
         None => format!(
             "{id} is removed. Its copies are made anew: trilith cluster status --watch --at {}\n",
             cluster.at
@@ -122,10 +130,11 @@ impl<'a> Loss<'a> {
 
     fn text(&self) -> String {
         let address = self.member.map_or("", |member| &member.address);
-        let mut text = format!("Nothing was done. Removing {} ({address}) is for good: ", self.id);
-        text.push_str(
-            "it cannot come back under this id, and what is on its disk alone is lost. ",
+        let mut text = format!(
+            "Nothing was done. Removing {} ({address}) is for good: ",
+            self.id
         );
+        text.push_str("it cannot come back under this id, and what is on its disk alone is lost. ");
         let copies = count(self.held as u64, "range");
         match self.held {
             0 => text.push_str("It has no copies."),
@@ -196,7 +205,13 @@ mod tests {
         .unwrap();
         assert_eq!(cluster.orders(), ["0: RING DRAIN 3c00000000000003"]);
         assert_eq!(cluster.unsettled(), 0, "it has not waited");
-        assert!(answer.text.starts_with("3c00000000000003 holds nothing any more."), "{}", answer.text);
+        assert!(
+            answer
+                .text
+                .starts_with("3c00000000000003 holds nothing any more."),
+            "{}",
+            answer.text
+        );
     }
 
     #[test]
@@ -225,7 +240,10 @@ mod tests {
         let at = at(&cluster);
         let problem = drain(&DrainArgs { node, at, wait }).map(drop).unwrap_err();
         assert_eq!(problem.exit_code(), 1);
-        assert!(problem.failure.what.contains("not done after 1 s"), "{problem}");
+        assert!(
+            problem.failure.what.contains("not done after 1 s"),
+            "{problem}"
+        );
     }
 
     #[test]
@@ -236,7 +254,10 @@ mod tests {
         assert_eq!(cluster.orders(), [""; 0]);
         let what = &problem.failure.what;
         assert!(what.contains("It has copies of 3 ranges"), "{what}");
-        assert!(what.contains("It is alive: `trilith cluster drain 3c00000000000003` first"), "{what}");
+        assert!(
+            what.contains("It is alive: `trilith cluster drain 3c00000000000003` first"),
+            "{what}"
+        );
         assert!(!what.contains("LOST"), "{what}");
         assert!(problem.failure.remedy.contains("--yes"), "{problem}");
     }
@@ -245,8 +266,15 @@ mod tests {
     fn what_is_lost_with_a_node_is_said() {
         let cluster = FakeCluster::new(3);
         cluster.stop(1);
-        let what = removal(&cluster, "3c", false).map(drop).unwrap_err().failure.what;
-        assert!(what.contains("Out of service without it: range 0, 1, meta"), "{what}");
+        let what = removal(&cluster, "3c", false)
+            .map(drop)
+            .unwrap_err()
+            .failure
+            .what;
+        assert!(
+            what.contains("Out of service without it: range 0, 1, meta"),
+            "{what}"
+        );
     }
 
     #[test]

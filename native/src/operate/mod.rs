@@ -94,7 +94,8 @@ fn status(at: &At) -> Result<Answer, Problem> {
     })
 }
 
-/// The status again and again, in place, until everything is where it belongs.
+/// The status again and again, in place, until everything is where it belongs, everybody is there, and nobody is
+/// behind: until the next node may be stopped.
 fn watch(args: &StatusArgs) -> Result<(), Problem> {
     let cluster = Cluster::at(&args.at);
     let in_place = std::io::stdout().is_terminal() && !args.at.json;
@@ -102,9 +103,9 @@ fn watch(args: &StatusArgs) -> Result<(), Problem> {
     loop {
         let survey = cluster.survey()?;
         let text = show::status(&survey, Paint::for_stdout());
-        if in_place && !shown.is_empty() {
-            // Up to where the last one began, and all of it away.
-            print!("\x1b[{}A\x1b[J", shown.lines().count());
+        if in_place {
+            // The screen's upper left corner, and everything from there on away.
+            print!("\x1b[H\x1b[J");
         }
         if in_place || args.at.json || text != shown {
             let json = show::status_json(&survey);
@@ -112,7 +113,7 @@ fn watch(args: &StatusArgs) -> Result<(), Problem> {
             print(&args.at, Answer { text, json })?;
         }
         shown = text;
-        if survey.is_settled() {
+        if survey.is_complete() && Ranges::ask(&cluster, &survey.status).are_caught_up() {
             return Ok(());
         }
         std::thread::sleep(WATCH_EVERY);
@@ -153,7 +154,10 @@ fn ranges(args: &RangesArgs) -> Result<Answer, Problem> {
     let range = ranges.of_name(name).ok_or_else(|| {
         Problem::failed(
             format!("No node that answers has a copy of range {name}."),
-            format!("See which nodes answer: trilith cluster nodes --at {}", args.at.at),
+            format!(
+                "See which nodes answer: trilith cluster nodes --at {}",
+                args.at.at
+            ),
         )
     })?;
     Ok(Answer {

@@ -13,6 +13,9 @@ use super::table::{Cell, Paint, Table, Tone, plain};
 /// The slots of the ring.
 const SLOTS: u64 = 16384;
 
+/// Entries that a voter may be behind and still count as up to date: some are always on their way.
+const BEHIND_MOST: u64 = 1000;
+
 /// How many ranges are named one by one.
 const NAMED_MOST: usize = 8;
 
@@ -56,12 +59,14 @@ impl Ranges {
             }
         }
         let masters: u64 = status.members.iter().map(|member| member.masters).sum();
-        let numbers = by_range.keys().filter(|name| **name != RangeName::META);
-        let seen = numbers.last().map_or(0, |name| u64::from(name.0) + 1);
+        let last = by_range.keys().rfind(|name| **name != RangeName::META);
+        let seen = last.map_or(0, |name| u64::from(name.0) + 1);
         // An arc is a part of the slots, so their number is a power of two.
         let arcs = masters.max(seen).clamp(1, SLOTS).next_power_of_two();
         let expected = (0..arcs as u32).map(RangeName).chain([RangeName::META]);
-        let lost = expected.filter(|name| !by_range.contains_key(name)).collect();
+        let lost = expected
+            .filter(|name| !by_range.contains_key(name))
+            .collect();
         let view = |(name, copies)| RangeView { name, copies };
         Self {
             all: by_range.into_iter().map(view).collect(),
@@ -70,6 +75,14 @@ impl Ranges {
             arcs,
             digits: digits_needed(status.members.iter().map(|member| member.id)),
         }
+    }
+
+    /// Whether every voter of every range is at hand and has about all that its master has: any node may be
+    /// stopped.
+    pub fn are_caught_up(&self) -> bool {
+        let caught_up =
+            |range: &RangeView| range.trouble().is_none() && range.behind() < BEHIND_MOST;
+        self.lost.is_empty() && self.all.iter().all(caught_up)
     }
 
     /// Those that are known of.
@@ -89,7 +102,8 @@ impl Ranges {
 
     /// Puts those first that are asked for most.
     pub fn hottest_first(&mut self) {
-        self.all.sort_by_key(|range| std::cmp::Reverse(range.requests()));
+        self.all
+            .sort_by_key(|range| std::cmp::Reverse(range.requests()));
     }
 
     /// The first and the last slot of a range.
@@ -120,8 +134,8 @@ impl Ranges {
     /// One line a range.
     pub fn table(&self, paint: Paint) -> String {
         let mut table = Table::new(&[
-            "range", "#slots", "master", "#term", "voters", "learners", "quorum", "#commit", "#behind",
-            "#writes", "#reads", "",
+            "range", "#slots", "master", "#term", "voters", "learners", "quorum", "#commit",
+            "#behind", "#writes", "#reads", "",
         ]);
         for range in &self.all {
             let told = range.told();
@@ -137,11 +151,8 @@ impl Ranges {
                 plain(slots.map_or_else(String::new, |(first, last)| format!("{first}-{last}"))),
                 master,
                 plain(told.map_or(0, |told| told.term)),
-                plain(self.short_list(told.map_or(&[], |told| &told.voters))),
-                Cell::new(
-                    self.short_list(told.map_or(&[], |told| &told.learners)),
-                    Tone::Warn,
-                ),
+                plain(self.short_list(range.voters())),
+                Cell::new(self.short_list(range.learners()), Tone::Warn),
                 plain(quorum.map_or_else(String::new, |q| format!("{},{},{}", q.n, q.w, q.r))),
                 plain(told.map_or(0, |told| told.commit)),
                 plain(range.behind()),
@@ -181,8 +192,8 @@ impl Ranges {
                 "range": range.name,
                 "slots": self.slots(range.name),
                 "master": range.master().map(|(id, _)| id),
-                "voters": told.map(|told| &told.voters),
-                "learners": told.map(|told| &told.learners),
+                "voters": range.voters(),
+                "learners": range.learners(),
                 "quorum": told.map(|told| told.quorum),
                 "trouble": range.trouble(),
                 "copies": range.copies.iter().map(|(node, copy)| json!({
@@ -211,32 +222,44 @@ impl RangeView {
 
     /// The copy that knows best: the master's, else the one that has most.
     pub fn told(&self) -> Option<&CopyStatus> {
-        let best = || self.copies.values().max_by_key(|copy| (copy.commit, copy.last, copy.term));
+        let best = || {
+            self.copies
+                .values()
+                .max_by_key(|copy| (copy.commit, copy.last, copy.term))
+        };
         self.master().map(|(_, copy)| copy).or_else(best)
+    }
+
+    /// Who votes, the preferred master first.
+    pub fn voters(&self) -> &[Id] {
+        self.told().map_or(&[], |told| told.voters.as_slice())
+    }
+
+    fn learners(&self) -> &[Id] {
+        self.told().map_or(&[], |told| told.learners.as_slice())
     }
 
     /// Whether this node has a copy, or should have.
     pub fn is_of(&self, node: Id) -> bool {
-        let named = |copy: &CopyStatus| copy.voters.contains(&node) || copy.learners.contains(&node);
-        self.copies.contains_key(&node) || self.told().is_some_and(named)
+        self.copies.contains_key(&node)
+            || self.voters().contains(&node)
+            || self.learners().contains(&node)
     }
 
     /// Voters that answer and have something to rely on.
     pub fn voters_at_hand(&self) -> BTreeSet<Id> {
         let at_hand = |id: &&Id| self.copies.get(id).is_some_and(|copy| !copy.is_void());
-        let voters = self.told().map_or(&[][..], |told| &told.voters);
-        voters.iter().filter(at_hand).copied().collect()
+        self.voters().iter().filter(at_hand).copied().collect()
     }
 
     /// What is wrong with it, if anything.
     pub fn trouble(&self) -> Option<String> {
-        let told = self.told()?;
         if self.master().is_none() {
             return Some("no master".to_owned());
         }
         let at_hand = self.voters_at_hand().len();
-        (at_hand < told.voters.len())
-            .then(|| format!("{at_hand} of {} voters at hand", told.voters.len()))
+        let voters = self.voters().len();
+        (at_hand < voters).then(|| format!("{at_hand} of {voters} voters at hand"))
     }
 
     /// Entries that the slowest voter at hand has not applied.
@@ -270,7 +293,11 @@ impl RangeView {
             "node", "role", "#term", "#last", "#commit", "#applied", "follows", "#writes", "#reads",
         ]);
         for (node, copy) in &self.copies {
-            let tone = if copy.is_void() { Tone::Bad } else { Tone::Plain };
+            let tone = if copy.is_void() {
+                Tone::Bad
+            } else {
+                Tone::Plain
+            };
             table.row(vec![
                 plain(node),
                 Cell::new(&copy.role, tone),
@@ -278,13 +305,19 @@ impl RangeView {
                 plain(copy.last),
                 plain(copy.commit),
                 plain(copy.applied),
-                plain(copy.master.map_or_else(|| "nobody".to_owned(), |id| ranges.short(id))),
+                plain(
+                    copy.master
+                        .map_or_else(|| "nobody".to_owned(), |id| ranges.short(id)),
+                ),
                 plain(copy.writes),
                 plain(copy.reads),
             ]);
         }
-        let voters = self.told().map_or(&[][..], |told| &told.voters);
-        for node in voters.iter().filter(|node| !self.copies.contains_key(node)) {
+        for node in self
+            .voters()
+            .iter()
+            .filter(|node| !self.copies.contains_key(node))
+        {
             let mut row = vec![plain(node), Cell::new("not asked", Tone::Bad)];
             row.resize_with(9, || plain(""));
             table.row(row);
@@ -312,7 +345,10 @@ mod tests {
     /// Range 0 as three nodes see it, and meta on one.
     fn ranges(change: impl FnOnce(&mut BTreeMap<Id, Result<Vec<CopyStatus>, String>>)) -> Ranges {
         let mut answers = BTreeMap::from([
-            (NODES[0], Ok(vec![copy(0, "master", 12), copy(u32::MAX, "master", 4)])),
+            (
+                NODES[0],
+                Ok(vec![copy(0, "master", 12), copy(u32::MAX, "master", 4)]),
+            ),
             (NODES[1], Ok(vec![copy(0, "voter", 12)])),
             (NODES[2], Ok(vec![copy(0, "voter", 10)])),
         ]);
@@ -347,12 +383,40 @@ mod tests {
         let range = ranges.of_name(RangeName(0)).unwrap();
         assert_eq!(range.trouble().as_deref(), Some("no master"));
         assert_eq!(range.voters_at_hand().len(), 2);
+        assert!(!ranges.are_caught_up());
         let text = ranges.table(Paint::OFF);
-        assert!(text.contains("\n1a0000 was not asked: nobody listens there\n"), "{text}");
-        assert!(text.ends_with("\nno node that answers has a copy of meta\n"), "{text}");
+        assert!(
+            text.contains("\n1a0000 was not asked: nobody listens there\n"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("\nno node that answers has a copy of meta\n"),
+            "{text}"
+        );
         let detail = range.detail(Paint::OFF, &ranges);
-        assert!(detail.starts_with("range 0 (slots 0-16383), N 3, W 2, R 2: no master\n"), "{detail}");
-        assert!(detail.ends_with("\n1a00000000000001  not asked\n"), "{detail}");
+        assert!(
+            detail.starts_with("range 0 (slots 0-16383), N 3, W 2, R 2: no master\n"),
+            "{detail}"
+        );
+        assert!(
+            detail.ends_with("\n1a00000000000001  not asked\n"),
+            "{detail}"
+        );
+    }
+
+    #[test]
+    fn a_copy_that_is_far_behind_is_not_caught_up() {
+        let with_last = |last: u64| {
+            ranges(|answers| {
+                let mut master = copy(0, "master", last);
+                master.voters.truncate(2);
+                let mut meta = copy(u32::MAX, "master", 4);
+                meta.voters.truncate(1);
+                answers.insert(NODES[0], Ok(vec![master, meta]));
+            })
+        };
+        assert!(with_last(20).are_caught_up());
+        assert!(!with_last(5000).are_caught_up());
     }
 
     #[test]

@@ -31,7 +31,10 @@ pub fn transfer(args: &TransferArgs) -> Result<Answer, Problem> {
     let Some((master, copy)) = range.and_then(RangeView::master) else {
         return Err(Problem::failed(
             format!("{title} cannot be handed over: no node that answers is its master."),
-            format!("See its copies: trilith cluster ranges {} --at {}", args.range, cluster.at),
+            format!(
+                "See its copies: trilith cluster ranges {} --at {}",
+                args.range, cluster.at
+            ),
         ));
     };
     let word = args.to.as_deref();
@@ -63,7 +66,9 @@ pub fn transfer(args: &TransferArgs) -> Result<Answer, Problem> {
     let mut text = format!("{now} is the master of {title} now.");
     match copy.voters.first() {
         Some(first) if *first != now => {
-            text.push_str(&format!(" Placement prefers {first}: it goes back there before long."));
+            text.push_str(&format!(
+                " Placement prefers {first}: it goes back there before long."
+            ));
         }
         _ => {}
     }
@@ -97,8 +102,15 @@ fn await_master(
         }
         if start.elapsed() > SOON {
             return Err(Problem::failed(
-                format!("{} has not got another master within {} s.", ranges.title(name), SOON.as_secs()),
-                format!("See its copies: trilith cluster ranges {name} --at {}", cluster.at),
+                format!(
+                    "{} has not got another master within {} s.",
+                    ranges.title(name),
+                    SOON.as_secs()
+                ),
+                format!(
+                    "See its copies: trilith cluster ranges {name} --at {}",
+                    cluster.at
+                ),
             ));
         }
         sleep(LOOK_EVERY);
@@ -115,7 +127,8 @@ pub fn recover(args: &RecoverArgs) -> Result<Answer, Problem> {
     let keep = keep.transpose()?;
     let plans = plans(&cluster, &ranges, args.range, keep)?;
     if plans.is_empty() {
-        let text = "Every range that was found has a master: there is nothing to recover.".to_owned();
+        let text =
+            "Every range that was found has a master: there is nothing to recover.".to_owned();
         let json = json!({"recovered": []});
         return Ok(Answer { text, json });
     }
@@ -161,7 +174,11 @@ fn plans<'a>(
             // Meta first: without it nobody can be removed, and nobody can join.
             for range in ranges.iter().filter(|range| range.master().is_none()) {
                 let plan = Plan::new(cluster, ranges, range, keep)?;
-                let at = if range.name == RangeName::META { 0 } else { plans.len() };
+                let at = if range.name == RangeName::META {
+                    0
+                } else {
+                    plans.len()
+                };
                 plans.insert(at, plan);
             }
         }
@@ -193,7 +210,10 @@ impl<'a> Plan<'a> {
         keep: Option<Id>,
     ) -> Result<Self, Problem> {
         let title = ranges.title(range.name);
-        let see = format!("See its copies: trilith cluster ranges {} --at {}", range.name, cluster.at);
+        let see = format!(
+            "See its copies: trilith cluster ranges {} --at {}",
+            range.name, cluster.at
+        );
         let whole: BTreeMap<Id, (u64, u64)> = range
             .copies
             .iter()
@@ -204,7 +224,9 @@ impl<'a> Plan<'a> {
             return match whole.contains_key(&keep) {
                 true => Ok(Self { range, keep }),
                 false => Err(Problem::failed(
-                    format!("{title} cannot be recovered from {keep}, which has no copy to rely on."),
+                    format!(
+                        "{title} cannot be recovered from {keep}, which has no copy to rely on."
+                    ),
                     see,
                 )),
             };
@@ -221,7 +243,9 @@ impl<'a> Plan<'a> {
                 "Start a node that has a good one, or restore the keys from a backup",
             )),
             None => Err(Problem::usage(
-                format!("Of {title} no copy has both the longest log and the most that is committed."),
+                format!(
+                    "Of {title} no copy has both the longest log and the most that is committed."
+                ),
                 format!("{see}; then name the one to keep, with --keep ID"),
             )),
         }
@@ -315,18 +339,35 @@ mod tests {
         let answer = handed(&cluster, 1, Some("3c")).unwrap();
         assert_eq!(cluster.orders(), ["1: RING TRANSFER 1 3c00000000000003"]);
         assert!(
-            answer.text.starts_with("3c00000000000003 is the master of range 1 (slots 8192-16383) now."),
+            answer
+                .text
+                .starts_with("3c00000000000003 is the master of range 1 (slots 8192-16383) now."),
             "{}",
             answer.text
         );
-        assert!(answer.text.contains("Placement prefers 1a00000000000001"), "{}", answer.text);
+        assert!(
+            answer.text.contains("Placement prefers 1a00000000000001"),
+            "{}",
+            answer.text
+        );
     }
 
     #[test]
     fn nobody_is_made_a_master_who_is_one_or_who_is_unknown() {
         let cluster = FakeCluster::new(3);
-        assert!(handed(&cluster, 1, Some("2b")).unwrap().text.contains("already"));
-        assert_eq!(handed(&cluster, 1, Some("ff")).map(drop).unwrap_err().exit_code(), 2);
+        assert!(
+            handed(&cluster, 1, Some("2b"))
+                .unwrap()
+                .text
+                .contains("already")
+        );
+        assert_eq!(
+            handed(&cluster, 1, Some("ff"))
+                .map(drop)
+                .unwrap_err()
+                .exit_code(),
+            2
+        );
         assert_eq!(cluster.orders(), [""; 0]);
     }
 
@@ -335,7 +376,10 @@ mod tests {
         let cluster = FakeCluster::new(3);
         let one = Lost::One(RangeName(1));
         let problem = recovered(&cluster, one, true).map(drop).unwrap_err();
-        assert!(problem.failure.what.contains("nothing to recover"), "{problem}");
+        assert!(
+            problem.failure.what.contains("nothing to recover"),
+            "{problem}"
+        );
         assert!(recovered(&cluster, Lost::All, true).is_ok());
         assert_eq!(cluster.orders(), [""; 0]);
     }
@@ -348,9 +392,15 @@ mod tests {
         let problem = recovered(&cluster, one, false).map(drop).unwrap_err();
         assert_eq!(problem.exit_code(), 2);
         let what = problem.failure.what;
-        assert!(what.contains("range 1 (slots 8192-16383) has no master; at hand: 2 of 3 voters."), "{what}");
+        assert!(
+            what.contains("range 1 (slots 8192-16383) has no master; at hand: 2 of 3 voters."),
+            "{what}"
+        );
         assert!(what.contains("LOST, for good"), "{what}");
-        assert!(what.contains("Of 1 range enough voters are at hand"), "{what}");
+        assert!(
+            what.contains("Of 1 range enough voters are at hand"),
+            "{what}"
+        );
         assert_eq!(cluster.orders(), [""; 0]);
     }
 
@@ -373,7 +423,11 @@ mod tests {
         let answer = recovered(&cluster, Lost::All, true).unwrap();
         assert_eq!(
             cluster.orders(),
-            ["0: RING RECOVER 4294967295", "0: RING RECOVER 0", "0: RING RECOVER 1"]
+            [
+                "0: RING RECOVER 4294967295",
+                "0: RING RECOVER 0",
+                "0: RING RECOVER 1"
+            ]
         );
         assert!(answer.text.contains("range meta, 0, 1."), "{}", answer.text);
     }

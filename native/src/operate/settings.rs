@@ -48,7 +48,9 @@ pub fn set(args: &SetArgs) -> Result<Answer, Problem> {
 /// What the quorums mean to who uses them.
 fn promise(quorum: Quorum) -> &'static str {
     match (quorum.writes_survive(), quorum.reads_are_strong()) {
-        (true, true) => "Reads see every acknowledged write, and such writes survive the loss of a master.",
+        (true, true) => {
+            "Reads see every acknowledged write, and such writes survive the loss of a master."
+        }
         (true, false) => "Acknowledged writes survive the loss of a master. Reads may be stale.",
         (false, _) => "Acknowledged writes may be lost with a master, and reads may be stale.",
     }
@@ -155,7 +157,11 @@ mod tests {
         let cluster = FakeCluster::new(3);
         let answer = setting(&cluster, 1, 1).unwrap();
         assert_eq!(cluster.orders(), ["0: RING QUORUM 3 1 1"]);
-        assert!(answer.text.contains("may be lost with a master"), "{}", answer.text);
+        assert!(
+            answer.text.contains("may be lost with a master"),
+            "{}",
+            answer.text
+        );
         let speed = RateArgs {
             bytes_per_second: None,
             at_once: Some(9),
@@ -170,7 +176,10 @@ mod tests {
         let cluster = FakeCluster::new(3);
         let problem = setting(&cluster, 4, 1).map(drop).unwrap_err();
         assert_eq!(problem.exit_code(), 2);
-        assert_eq!(problem.failure.what, "N 3, W 4, R 1 cannot be: W and R go from 1 to N, and N from 1 to 9.");
+        assert_eq!(
+            problem.failure.what,
+            "N 3, W 4, R 1 cannot be: W and R go from 1 to N, and N from 1 to 9."
+        );
         assert_eq!(cluster.orders(), [""; 0]);
     }
 
@@ -180,8 +189,14 @@ mod tests {
         pause(&at(&cluster)).unwrap();
         cluster.unsettle(1000);
         let problem = setting(&cluster, 2, 2).map(drop).unwrap_err();
-        assert!(problem.failure.what.starts_with("Moving is paused"), "{problem}");
-        assert!(problem.failure.remedy.contains("cluster rebalance"), "{problem}");
+        assert!(
+            problem.failure.what.starts_with("Moving is paused"),
+            "{problem}"
+        );
+        assert!(
+            problem.failure.remedy.contains("cluster rebalance"),
+            "{problem}"
+        );
     }
 
     #[test]
@@ -195,7 +210,10 @@ mod tests {
         };
         let answer = rebalance(&args).unwrap();
         assert_eq!(answer.text, "all 3 ranges are in place\n");
-        assert_eq!(cluster.orders(), ["0: RING MOVING PAUSE", "0: RING MOVING RESUME"]);
+        assert_eq!(
+            cluster.orders(),
+            ["0: RING MOVING PAUSE", "0: RING MOVING RESUME"]
+        );
     }
 
     #[test]
@@ -205,10 +223,16 @@ mod tests {
         let problem = pause(&at(&cluster)).map(drop).unwrap_err();
         assert_eq!(
             problem.failure.what,
-            format!("Pausing was refused by {}: ERR not now.", cluster.address(0))
+            format!(
+                "Pausing was refused by {}: ERR not now.",
+                cluster.address(0)
+            )
         );
         cluster.refuse("ERR unknown command 'RING'");
         let problem = pause(&at(&cluster)).map(drop).unwrap_err();
-        assert!(problem.failure.what.contains("is in no cluster"), "{problem}");
+        assert!(
+            problem.failure.what.contains("is in no cluster"),
+            "{problem}"
+        );
     }
 }

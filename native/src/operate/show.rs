@@ -73,7 +73,10 @@ fn brief_table(survey: &Survey) -> Table {
     ]);
     let digits = digits_needed(survey.status.members.iter().map(|member| member.id));
     for member in &survey.status.members {
-        let progress = survey.heard.get(&member.id).and_then(|heard| heard.as_ref().ok());
+        let progress = survey
+            .heard
+            .get(&member.id)
+            .and_then(|heard| heard.as_ref().ok());
         let (in_place, sent) = match progress.map(|status| status.progress) {
             Some(progress) => (
                 format!("{} of {}", progress.in_place, progress.mastered),
@@ -223,6 +226,7 @@ pub fn status_json(survey: &Survey) -> Value {
         "without_master": survey.without_master(),
         "progress": survey.progress(),
         "settled": survey.is_settled(),
+        "complete": survey.is_complete(),
     })
 }
 
@@ -250,11 +254,26 @@ mod tests {
     fn a_dead_member_is_shown_with_what_to_do() {
         let mut survey = testing::survey();
         survey.status.members[2].silent = true;
-        survey.heard.insert(NODES[2], Err("nobody listens there".into()));
+        survey
+            .heard
+            .insert(NODES[2], Err("nobody listens there".into()));
         let text = status(&survey, Paint::OFF);
-        assert!(text.contains("172 of 257 ranges are in place, 0 moving; 85 without a master that answers\n"), "{text}");
-        assert!(text.contains("active, silent       85     256  -             -\n"), "{text}");
-        assert!(text.ends_with("\n3c0000 is silent. If it does not come back: trilith cluster remove 3c0000\n"), "{text}");
+        assert!(
+            text.contains(
+                "172 of 257 ranges are in place, 0 moving; 85 without a master that answers\n"
+            ),
+            "{text}"
+        );
+        assert!(
+            text.contains("active, silent       85     256  -             -\n"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with(
+                "\n3c0000 is silent. If it does not come back: trilith cluster remove 3c0000\n"
+            ),
+            "{text}"
+        );
         let json = status_json(&survey);
         assert_eq!(json["settled"], false);
         assert_eq!(json["members"][2]["answers"], false);
@@ -270,10 +289,22 @@ mod tests {
         testing::told(&mut survey, 0).progress.in_place = 80;
         testing::told(&mut survey, 0).progress.moving = 4;
         let text = status(&survey, Paint::OFF);
-        assert!(text.contains("250 of 257 ranges are in place, 4 moving, paused\n"), "{text}");
-        assert!(text.contains("4 ranges at once, a node, paused\n"), "{text}");
-        assert!(text.contains("N is 3 and there are 2 active members"), "{text}");
-        assert!(text.ends_with("\nmoving is paused: trilith cluster resume\n"), "{text}");
+        assert!(
+            text.contains("250 of 257 ranges are in place, 4 moving, paused\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("4 ranges at once, a node, paused\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("N is 3 and there are 2 active members"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("\nmoving is paused: trilith cluster resume\n"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -281,7 +312,12 @@ mod tests {
         let mut survey = testing::survey();
         survey.status.members[1].state = "draining".into();
         let text = status(&survey, Paint::OFF);
-        assert!(text.contains("2b0000 is drained: stop it, and then: trilith cluster remove 2b0000 --yes\n"), "{text}");
+        assert!(
+            text.contains(
+                "2b0000 is drained: stop it, and then: trilith cluster remove 2b0000 --yes\n"
+            ),
+            "{text}"
+        );
     }
 
     #[test]
@@ -294,7 +330,9 @@ mod tests {
     #[test]
     fn members_are_listed_with_their_whole_ids() {
         let mut survey = testing::survey();
-        survey.heard.insert(NODES[1], Err("it does not answer".into()));
+        survey
+            .heard
+            .insert(NODES[1], Err("it does not answer".into()));
         assert_eq!(
             nodes(&survey, Paint::OFF),
             "node              address         zone  weight  state              masters  copies  map\n\

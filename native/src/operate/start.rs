@@ -56,13 +56,19 @@ fn plan(args: &StartArgs, present: &[u16]) -> Result<Vec<Plan>, Problem> {
     let port = |number: u16| args.base_port + number - 1;
     // A node that has a store knows its cluster. Another one must not found a second cluster beside it.
     let first = present.first().copied().unwrap_or(1);
-    let numbers = [first].into_iter().chain((1..=args.nodes).filter(|&number| number != first));
+    let numbers = [first]
+        .into_iter()
+        .chain((1..=args.nodes).filter(|&number| number != first));
     let plans = numbers.map(|number| {
         let mut arguments: Vec<String> = ["serve", "--bind", "127.0.0.1", "--data"]
             .map(String::from)
             .into();
         arguments.push(data(&args.dir, number).display().to_string());
-        let http = if args.http { port(number) + HTTP_OFFSET } else { 0 };
+        let http = if args.http {
+            port(number) + HTTP_OFFSET
+        } else {
+            0
+        };
         let mut add = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
         add("--port", port(number).to_string());
         add("--http-port", http.to_string());
@@ -100,8 +106,14 @@ fn check(args: &StartArgs, present: &[u16]) -> Result<(), Problem> {
     let last = u32::from(args.base_port) + u32::from(args.nodes) - 1;
     if args.base_port == 0 || last + BUS_OFFSET > u32::from(u16::MAX) {
         return Err(Problem::usage(
-            format!("Ports {} to {last} and those {BUS_OFFSET} above cannot be.", args.base_port),
-            format!("Choose --base-port from 1 to {}", u32::from(u16::MAX) - BUS_OFFSET - u32::from(args.nodes) + 1),
+            format!(
+                "Ports {} to {last} and those {BUS_OFFSET} above cannot be.",
+                args.base_port
+            ),
+            format!(
+                "Choose --base-port from 1 to {}",
+                u32::from(u16::MAX) - BUS_OFFSET - u32::from(args.nodes) + 1
+            ),
         ));
     }
     let left_out: Vec<String> = present
@@ -111,8 +123,13 @@ fn check(args: &StartArgs, present: &[u16]) -> Result<(), Problem> {
         .collect();
     if let Some(most) = present.last().filter(|most| **most > args.nodes) {
         return Err(Problem::usage(
-            format!("There are more nodes than are to be started: {}.", left_out.join(", ")),
-            format!("Start them too with --nodes {most}, or, if they were removed from the cluster, delete them"),
+            format!(
+                "There are more nodes than are to be started: {}.",
+                left_out.join(", ")
+            ),
+            format!(
+                "Start them too with --nodes {most}, or, if they were removed from the cluster, delete them"
+            ),
         ));
     }
     Ok(())
@@ -133,7 +150,10 @@ pub fn run(args: &StartArgs) -> Result<(), Problem> {
     let plans = plan(args, &present)?;
     fs::create_dir_all(&args.dir).map_err(|error| {
         Problem::failed(
-            format!("The directory {} cannot be made: {error}.", args.dir.display()),
+            format!(
+                "The directory {} cannot be made: {error}.",
+                args.dir.display()
+            ),
             "Choose another with --dir",
         )
     })?;
@@ -227,7 +247,11 @@ impl Nodes {
             }
             if start.elapsed() > SLOW && !is_mentioned {
                 is_mentioned = true;
-                println!("node {} does not answer yet: see {}", plan.number, plan.log.display());
+                println!(
+                    "node {} does not answer yet: see {}",
+                    plan.number,
+                    plan.log.display()
+                );
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -261,20 +285,28 @@ impl Nodes {
         let mut again = pin!(signalled());
         let mut is_patient = true;
         while let Some(mut node) = self.started.pop() {
-            // Lets a signal be noticed between two nodes.
-            if tokio::time::timeout(Duration::from_millis(1), &mut again).await.is_ok() {
-                is_patient = false;
-            }
-            let limit = if is_patient { STOP_WITHIN } else { Duration::ZERO };
-            match node.process.stop(limit) {
-                Stopped::Gently(time) => {
-                    println!("node {} stopped after {:.1} s", node.number, time.as_secs_f64());
+            let stopped = tokio::select! {
+                () = &mut again, if is_patient => None,
+                stopped = node.process.stop(STOP_WITHIN), if is_patient => Some(stopped),
+                else => None,
+            };
+            match stopped {
+                Some(Stopped::Gently(time)) => {
+                    println!(
+                        "node {} stopped after {:.1} s",
+                        node.number,
+                        time.as_secs_f64()
+                    );
                 }
-                Stopped::Killed => println!(
-                    "node {} had to be killed; what was acknowledged is in its log",
-                    node.number
-                ),
-                Stopped::Already => {}
+                Some(Stopped::Already) => {}
+                Some(Stopped::Killed) | None => {
+                    is_patient = stopped.is_some();
+                    node.process.kill();
+                    println!(
+                        "node {} was killed; what it has acknowledged is in its log",
+                        node.number
+                    );
+                }
             }
         }
     }
@@ -307,7 +339,7 @@ fn is_ready(address: &str) -> bool {
         answer: Duration::from_millis(200),
     };
     let pong = Client::connect(address, patience).and_then(|mut client| client.ask(&["PING"]));
-    matches!(pong, Ok(Reply::Simple(text)) if text.as_ref() == "PONG")
+    matches!(pong, Ok(Reply::Simple(text)) if text == "PONG")
 }
 
 #[cfg(test)]
@@ -323,7 +355,9 @@ mod tests {
     }
 
     fn planned(words: &str, present: &[u16]) -> Result<Vec<Plan>, Problem> {
-        let words = ["start", "--dir", "d"].into_iter().chain(words.split_whitespace());
+        let words = ["start", "--dir", "d"]
+            .into_iter()
+            .chain(words.split_whitespace());
         plan(&Line::parse_from(words).start, present)
     }
 
@@ -359,7 +393,12 @@ mod tests {
         let plans = planned("--nodes 3", &[2, 3]).unwrap();
         let numbers: Vec<u16> = plans.iter().map(|plan| plan.number).collect();
         assert_eq!(numbers, [2, 1, 3]);
-        assert!(plans[1].arguments.join(" ").contains("--join 127.0.0.1:7002"));
+        assert!(
+            plans[1]
+                .arguments
+                .join(" ")
+                .contains("--join 127.0.0.1:7002")
+        );
     }
 
     #[test]
@@ -372,7 +411,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_started_is_refused() {
-        for words in ["--n 3 --w 4", "--base-port 0", "--base-port 55535 --nodes 2", "--n 10 --w 1"] {
+        for words in [
+            "--n 3 --w 4",
+            "--base-port 0",
+            "--base-port 55535 --nodes 2",
+            "--n 10 --w 1",
+        ] {
             let problem = planned(words, &[]).unwrap_err();
             assert_eq!(problem.exit_code(), 2, "{words}");
         }

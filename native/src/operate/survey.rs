@@ -143,7 +143,10 @@ impl Cluster {
 
     fn unreadable(&self, why: &str) -> Problem {
         Problem::failed(
-            format!("What the node at {} says is not understood: {why}.", self.at),
+            format!(
+                "What the node at {} says is not understood: {why}.",
+                self.at
+            ),
             "Use the `trilith` of the version that the node runs",
         )
     }
@@ -164,9 +167,13 @@ impl Why {
 }
 
 fn is_no_cluster(text: &str) -> bool {
-    ["unknown command", "cluster support disabled", "in no cluster"]
-        .iter()
-        .any(|words| text.contains(words))
+    [
+        "unknown command",
+        "cluster support disabled",
+        "in no cluster",
+    ]
+    .iter()
+    .any(|words| text.contains(words))
 }
 
 fn read<T: DeserializeOwned>(text: &str) -> Result<T, String> {
@@ -179,7 +186,9 @@ fn read_status(text: &str) -> Result<Option<Status>, String> {
     if value["members"].as_array().is_some_and(Vec::is_empty) {
         return Ok(None);
     }
-    serde_json::from_value(value).map(Some).map_err(|error| error.to_string())
+    serde_json::from_value(value)
+        .map(Some)
+        .map_err(|error| error.to_string())
 }
 
 /// What every node says.
@@ -193,7 +202,12 @@ pub struct Survey {
 impl Survey {
     /// How many ranges there are: every arc has a node that is asked for it, and meta comes on top.
     pub fn ranges(&self) -> u64 {
-        let arcs: u64 = self.status.members.iter().map(|member| member.masters).sum();
+        let arcs: u64 = self
+            .status
+            .members
+            .iter()
+            .map(|member| member.masters)
+            .sum();
         arcs + 1
     }
 
@@ -220,12 +234,24 @@ impl Survey {
     /// Whether every range is where the newest map wants it. A node that is silent does not keep it from that.
     pub fn is_settled(&self) -> bool {
         let version = self.version();
-        let agreed = self.heard.values().flatten().all(|status| status.version == version);
+        let agreed = self
+            .heard
+            .values()
+            .flatten()
+            .all(|status| status.version == version);
         let progress = self.progress();
         agreed
             && self.without_master() == 0
             && progress.moving == 0
             && progress.in_place >= progress.mastered
+    }
+
+    /// Whether, besides, every member is there.
+    pub fn is_complete(&self) -> bool {
+        let is_there = |member: &Member| {
+            !member.silent && self.heard.get(&member.id).is_some_and(Result::is_ok)
+        };
+        self.is_settled() && self.status.members.iter().all(is_there)
     }
 
     /// Whether a member neither answers nor is heard of.
@@ -259,6 +285,9 @@ mod tests {
             problem.failure.what,
             "The node at 127.0.0.1:1 cannot be asked: nobody listens there."
         );
-        assert!(problem.failure.remedy.contains("--at HOST:PORT"), "{problem}");
+        assert!(
+            problem.failure.remedy.contains("--at HOST:PORT"),
+            "{problem}"
+        );
     }
 }

@@ -91,7 +91,10 @@ impl Table {
         let head = |column: &&'static str| column.trim_start_matches('#');
         Self {
             heads: columns.iter().map(head).collect(),
-            is_number: columns.iter().map(|column| column.starts_with('#')).collect(),
+            is_number: columns
+                .iter()
+                .map(|column| column.starts_with('#'))
+                .collect(),
             rows: Vec::new(),
         }
     }

@@ -215,7 +215,10 @@ fn serve(node: usize, mut stream: TcpStream, state: &Mutex<State>) {
         while let Some((request, len)) = read_reply(&input).unwrap() {
             input.drain(..len);
             let mut bytes = Vec::new();
-            state.lock().answer(node, &words(request)).encode(&mut bytes);
+            state
+                .lock()
+                .answer(node, &words(request))
+                .encode(&mut bytes);
             if stream.write_all(&bytes).is_err() {
                 return;
             }
@@ -270,15 +273,22 @@ impl State {
     }
 
     fn status(&self, node: usize) -> Status {
-        let mastered = self.masters.values().filter(|master| **master == Some(node));
+        let mastered = self
+            .masters
+            .values()
+            .filter(|master| **master == Some(node));
         let mastered = mastered.count() as u64;
         let moving = u64::from(node == 0 && self.unsettled > 0);
-        let members = self.addresses.iter().enumerate().map(|(at, address)| Member {
-            // Clients always have somebody to ask.
-            masters: [1, 1, 0][at],
-            copies: 2,
-            ..member(NODES[at].0, address)
-        });
+        let members = self
+            .addresses
+            .iter()
+            .enumerate()
+            .map(|(at, address)| Member {
+                // Clients always have somebody to ask.
+                masters: [1, 1, 0][at],
+                copies: 2,
+                ..member(NODES[at].0, address)
+            });
         Status {
             me: NODES[node],
             version: self.version,
@@ -296,7 +306,12 @@ impl State {
 
     fn copies(&self, node: usize) -> Vec<CopyStatus> {
         let copies = self.masters.iter().map(|(&range, &master)| CopyStatus {
-            role: if master == Some(node) { "master" } else { "voter" }.into(),
+            role: if master == Some(node) {
+                "master"
+            } else {
+                "voter"
+            }
+            .into(),
             master: master.map(|master| NODES[master]),
             last: self.last[node],
             commit: self.commit[node],

@@ -60,8 +60,14 @@ pub fn until_settled(
             && start.elapsed() >= limit
         {
             return Err(Problem::failed(
-                format!("{doing} is not done after {} s; it goes on by itself.", limit.as_secs()),
-                format!("See how far it is: trilith cluster status --watch --at {}", cluster.at),
+                format!(
+                    "{doing} is not done after {} s; it goes on by itself.",
+                    limit.as_secs()
+                ),
+                format!(
+                    "See how far it is: trilith cluster status --watch --at {}",
+                    cluster.at
+                ),
             ));
         }
         sleep(LOOK_EVERY);
@@ -71,7 +77,10 @@ pub fn until_settled(
 fn paused(cluster: &Cluster, survey: &Survey) -> Problem {
     Problem::failed(
         format!("Moving is paused: {}.", show::verdict(survey).0),
-        format!("Let it go on: trilith cluster rebalance --at {}", cluster.at),
+        format!(
+            "Let it go on: trilith cluster rebalance --at {}",
+            cluster.at
+        ),
     )
 }
 
@@ -101,7 +110,8 @@ impl Bar {
         let seconds = self.start.elapsed().as_secs();
         let sent = human(progress.sent_bytes);
         let moving = progress.moving;
-        self.bar.set_prefix(format!(", {moving} moving, {sent} sent, {seconds} s"));
+        self.bar
+            .set_prefix(format!(", {moving} moving, {sent} sent, {seconds} s"));
     }
 }
 
