@@ -9,6 +9,8 @@ pub mod blocking;
 #[cfg(feature = "server")]
 pub mod bus;
 pub mod files;
+#[cfg(feature = "operate")]
+pub mod operate;
 #[cfg(feature = "server")]
 pub mod resp;
 pub mod runtime;

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use trilith_server::bench::{BenchArgs, open_trilith};
 use trilith_server::block_on;
-use trilith_server::server::{Action, Cli, Config, Failure, Node, Server, human};
+use trilith_server::operate::ClusterArgs;
+use trilith_server::server::{Action, Cli, Config, Failure, Node, Server, human, signalled};
 use trilith_server::sim::SimArgs;
 
 fn main() -> ExitCode {
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
         Some(Action::Serve(config)) => config,
         Some(Action::Bench(args)) => return bench(&args),
         Some(Action::Sim(args)) => return sim(&args),
+        Some(Action::Cluster(args)) => return cluster(&args),
     };
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
@@ -27,8 +29,22 @@ fn main() -> ExitCode {
     match serve(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("trilith: {}\n         {}", failure.what, failure.remedy);
+            explain(&failure);
             ExitCode::FAILURE
+        }
+    }
+}
+
+fn explain(failure: &Failure) {
+    eprintln!("trilith: {}\n         {}", failure.what, failure.remedy);
+}
+
+fn cluster(args: &ClusterArgs) -> ExitCode {
+    match trilith_server::operate::run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            explain(&problem.failure);
+            ExitCode::from(problem.exit_code())
         }
     }
 }
@@ -94,24 +110,5 @@ fn banner(config: &Config, port: u16) {
         println!(
             "There are no passwords yet: whoever reaches {ip}:{port} can read and change everything."
         );
-    }
-}
-
-/// Ready when the system asks the process to end.
-async fn signalled() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-            return;
-        }
-    }
-    if tokio::signal::ctrl_c().await.is_err() {
-        // Without signals there is still SHUTDOWN.
-        std::future::pending::<()>().await;
     }
 }

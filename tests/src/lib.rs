@@ -5,10 +5,12 @@
 //! line, a port and a directory.
 
 pub mod client;
+pub mod cluster;
 pub mod server;
 pub mod source;
 #[cfg(test)]
 mod tidy;
 
 pub use client::{Client, Reply};
+pub use cluster::{Cluster, ClusterOptions};
 pub use server::{Server, ServerOptions};

@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 
 use crate::{Client, Reply};
 
+/// Nodes of a cluster speak to each other on a port that is higher by this.
+const BUS_OFFSET: u16 = 10_000;
+
 /// A port that was free a moment ago may be taken by now: how often another one is tried.
 const PORT_ATTEMPTS: usize = 5;
 
@@ -23,6 +26,8 @@ pub struct ServerOptions {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     start_limit: Duration,
+    port: Option<u16>,
+    in_cluster: bool,
 }
 
 impl Default for ServerOptions {
@@ -32,6 +37,8 @@ impl Default for ServerOptions {
             arguments: Vec::new(),
             environment: Vec::new(),
             start_limit: Duration::from_secs(30),
+            port: None,
+            in_cluster: false,
         }
     }
 }
@@ -65,6 +72,20 @@ impl ServerOptions {
         self
     }
 
+    /// Sets the port for clients, instead of any that is free.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
+    /// Chooses a port for which the one that other nodes use is free too.
+    #[must_use]
+    pub fn in_cluster(mut self) -> Self {
+        self.in_cluster = true;
+        self
+    }
+
     /// Starts a server on the store in `data` and waits until it answers.
     pub fn start(&self, data: &Path) -> io::Result<Server> {
         let mut last = None;
@@ -77,8 +98,24 @@ impl ServerOptions {
         Err(last.unwrap_or_else(|| io::Error::other("no port was free")))
     }
 
+    fn ports(&self) -> io::Result<(u16, u16)> {
+        let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        let has_bus = |port: u16| port.checked_add(BUS_OFFSET).is_some_and(is_free);
+        // The upper ports have no bus, and some others' is taken.
+        for _ in 0..1000 {
+            let (port, http_port) = free_ports()?;
+            if let Some(port) = self.port {
+                return Ok((port, http_port));
+            }
+            if !self.in_cluster || has_bus(port) {
+                return Ok((port, http_port));
+            }
+        }
+        Err(io::Error::other("no port was free together with its bus"))
+    }
+
     fn start_once(&self, data: &Path) -> io::Result<Server> {
-        let (port, http_port) = free_ports()?;
+        let (port, http_port) = self.ports()?;
         let log = data.with_extension("server.log");
         let output = File::create(&log)?;
         let child = Command::new(binary()?)

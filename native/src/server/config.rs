@@ -28,6 +28,9 @@ pub enum Action {
     /// Simulates a cluster with everything that can go wrong, and judges what its clients see.
     #[cfg(feature = "sim")]
     Sim(crate::sim::SimArgs),
+    /// Starts a cluster on this machine, and looks after one anywhere.
+    #[cfg(feature = "operate")]
+    Cluster(crate::operate::ClusterArgs),
 }
 
 /// How a node runs.
@@ -123,7 +126,7 @@ impl From<LogLevel> for tracing::Level {
 }
 
 /// A number of bytes as Redis writes it: `k`, `m`, `g` are powers of 1000, `kb`, `mb`, `gb` of 1024.
-fn parse_size(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let lower = text.trim().to_ascii_lowercase();
     let digits = lower.trim_end_matches(|letter: char| !letter.is_ascii_digit());
     let unit = match lower[digits.len()..].trim() {

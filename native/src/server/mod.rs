@@ -12,6 +12,7 @@ mod info;
 mod node;
 mod session;
 mod shared;
+mod signal;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -29,10 +30,13 @@ use tokio::sync::Semaphore;
 
 pub use backend::{Backend, Figure, Stats};
 pub use cluster::{Cluster, Link};
+#[cfg(feature = "operate")]
+pub(crate) use config::parse_size;
 pub use config::{Action, AppendFsync, Cli, Config, LogLevel};
 pub use failure::Failure;
 pub use info::human;
 pub use node::Node;
+pub use signal::signalled;
 
 use connection::Connection;
 use shared::{Shared, stopped};

@@ -101,3 +101,26 @@ pub(crate) fn advise_huge(start: *const u8, bytes: usize) {
         tracing::debug!(%error, bytes, "huge pages are not to be had");
     }
 }
+
+/// A child that is started by this thread ends with it, and so with this process, however that ends.
+#[cfg(feature = "operate")]
+pub(crate) fn end_with_this_thread(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+
+    use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
+
+    let parent = getpid();
+    let arrange = move || {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        // It may have ended before that was arranged.
+        if getppid() == Some(parent) {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+    };
+    // SAFETY: between fork and exec it makes two system calls; it takes no lock and allocates nothing.
+    unsafe {
+        command.pre_exec(arrange);
+    }
+}

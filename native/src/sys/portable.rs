@@ -30,3 +30,7 @@ pub(crate) fn wall_ms() -> u64 {
 
 /// Not asked for.
 pub(crate) fn advise_huge(_start: *const u8, _bytes: usize) {}
+
+/// A child does not end with this thread: whoever starts it has to end it.
+#[cfg(all(unix, feature = "operate"))]
+pub(crate) fn end_with_this_thread(_command: &mut std::process::Command) {}

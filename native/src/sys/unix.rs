@@ -53,3 +53,18 @@ pub(crate) fn kill_this_process() -> ! {
     let _sent = kill_process(getpid(), Signal::KILL);
     std::process::abort()
 }
+
+/// The child ends with this process where the system can see to that. It hears no Ctrl-C that is meant for this
+/// process.
+#[cfg(feature = "operate")]
+pub(crate) fn tie_to_this_process(command: &mut std::process::Command) {
+    std::os::unix::process::CommandExt::process_group(command, 0);
+    super::end_with_this_thread(command);
+}
+
+/// Asks a child to stop.
+#[cfg(feature = "operate")]
+pub(crate) fn terminate(child: &mut std::process::Child) -> io::Result<()> {
+    use rustix::process::{Pid, Signal, kill_process};
+    Ok(kill_process(Pid::from_child(child), Signal::TERM)?)
+}

@@ -65,3 +65,13 @@ pub(crate) fn room(_path: &Path) -> io::Result<Option<u64>> {
 pub(crate) fn kill_this_process() -> ! {
     std::process::abort()
 }
+
+/// A child does not end with this process: whoever starts it has to end it.
+#[cfg(feature = "operate")]
+pub(crate) fn tie_to_this_process(_command: &mut std::process::Command) {}
+
+/// Ends a child: it cannot be asked to stop.
+#[cfg(feature = "operate")]
+pub(crate) fn terminate(child: &mut std::process::Child) -> io::Result<()> {
+    child.kill()
+}
