@@ -42,6 +42,8 @@ pub use number::{format_integer, parse_integer};
 pub use reply::{Encoder, Protocol, Reply};
 pub use state::{State, Value};
 pub use store::{Store, StoreStats};
+pub(crate) use store::{check_needs, warm};
+pub(crate) use cursors::Cursors;
 pub use table::{Parsed, Session, Spec, parse};
 
 /// The longest key that a command may name, in bytes. Less than a record's: a store puts
