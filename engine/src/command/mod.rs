@@ -30,6 +30,7 @@ pub use apply::apply;
 pub use command::{
     Command, Condition, Deadline, Expire, ExpireCondition, Expiry, ScanArgs, Set, TtlForm,
 };
+pub(crate) use cursors::Cursors;
 pub use encoding::SEMANTICS;
 pub use introspect::{answer_command, markdown};
 pub(crate) use keyspace::{
@@ -43,7 +44,6 @@ pub use reply::{Encoder, Protocol, Reply};
 pub use state::{State, Value};
 pub use store::{Store, StoreStats};
 pub(crate) use store::{check_needs, warm};
-pub(crate) use cursors::Cursors;
 pub use table::{Parsed, Session, Spec, parse};
 
 /// The longest key that a command may name, in bytes. Less than a record's: a store puts

@@ -70,6 +70,13 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
                 said,
             };
             self.step(shard, |shard, now| {
+                for said in &share.said {
+                    if let Said::Asked(asked) = said
+                        && let Some(lane) = shard.lanes.get_mut(&asked.range)
+                    {
+                        lane.writes += 1;
+                    }
+                }
                 shard.step(now, NodeInput::Packet(share));
             });
         }

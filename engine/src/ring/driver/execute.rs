@@ -20,16 +20,15 @@ use crate::{ErrorKind, Result, Runtime, Storage};
 const PATIENCE_MS: u64 = 5_000;
 /// How long it is awaited that enough replicas are in reach of a write.
 const QUORUM_PATIENCE_MS: u64 = 1_000;
-/// Bytes of commands that are carried out at a time, at most.
-const OPEN_BYTES_MOST: usize = 256 << 20;
+/// The share of the store's memory that commands may take that are being carried out.
+const OPEN_SHARE: usize = 4;
 /// What a command takes besides its bytes, about.
 const COMMAND_BYTES: usize = 512;
 
 const CROSSSLOT: Reply = Reply::error("CROSSSLOT Keys in request don't hash to the same slot");
 const NOREPLICAS: Reply = Reply::error("NOREPLICAS not enough replicas to write");
-const UNKNOWN: Reply = Reply::error(
-    "UNKNOWN the outcome of this write is unknown: it may or may not take effect",
-);
+const UNKNOWN: Reply =
+    Reply::error("UNKNOWN the outcome of this write is unknown: it may or may not take effect");
 const NO_MASTER: Reply = Reply::error(
     "TRYAGAIN no node could take this command in time: nothing was written, try again",
 );
@@ -115,8 +114,7 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
     ) -> Result<Op<'a>, Reply> {
         let payload = command_payload(command);
         let kind = if command.is_write() {
-            check_needs(self.store.db(), command, &payload)
-                .map_err(|error| Reply::from(&error))?;
+            check_needs(self.store.db(), command, &payload).map_err(|error| Reply::from(&error))?;
             Kind::Write
         } else {
             Kind::Read
@@ -181,11 +179,12 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
 
     /// Waits until there is room for a batch; `None` if there is not in time.
     async fn hold(&self, bytes: usize, began_ms: u64) -> Option<Held<'_>> {
+        let most = self.options.store.memory_bytes / OPEN_SHARE;
         loop {
             let before = self.open_bytes.fetch_add(bytes, SeqCst);
             let held = Held(&self.open_bytes, bytes);
             // One that is too large by itself goes alone.
-            if before == 0 || before + bytes <= OPEN_BYTES_MOST {
+            if before == 0 || before + bytes <= most {
                 return Some(held);
             }
             drop(held);

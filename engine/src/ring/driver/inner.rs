@@ -235,9 +235,7 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
         for shard in &self.shards {
             let mut out = Outbox::default();
             shard.lock().stop(self.now(), &mut out);
-            out.packets
-                .into_iter()
-                .for_each(|packet| self.send(packet));
+            out.packets.into_iter().for_each(|packet| self.send(packet));
             out.wakers.into_iter().for_each(Waker::wake);
         }
         self.forget_remote();

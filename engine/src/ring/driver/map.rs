@@ -110,7 +110,13 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
                 let claim = claims.entry(range).or_insert((term, node));
                 *claim = (*claim).max((term, node));
             }
-            (heard.silent(self.id, now_ms, patience_ms), claims)
+            // Members tell members: one that is none hears from nobody unless it asks.
+            let is_member = |map: &Arc<Map>| map.members.contains_key(&self.id);
+            let silent = match known.map.as_ref().is_some_and(is_member) {
+                true => heard.silent(self.id, now_ms, patience_ms),
+                false => BTreeSet::new(),
+            };
+            (silent, claims)
         };
         self.tell_shards(&claims, &silent, &looked);
         if let Some(map) = &known.map {

@@ -77,11 +77,7 @@ impl<S: Storage, R: Runtime, T: Transport> Driver<S, R, T> {
     ///
     /// # Errors
     /// Those of storage.
-    pub async fn start(
-        opened: Opened<S, R>,
-        transport: T,
-        options: DriverOptions,
-    ) -> Result<Self> {
+    pub async fn start(opened: Opened<S, R>, transport: T, options: DriverOptions) -> Result<Self> {
         let inner = open::start(opened, transport, options).await?;
         Ok(Self { inner })
     }

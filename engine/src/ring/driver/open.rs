@@ -19,6 +19,11 @@ use crate::ring::store::RangeStore;
 use crate::slot::ARCS;
 use crate::{Result, Runtime, Storage, Work};
 
+/// The share of the store's memory that applied entries may take which are kept for replicas that lag.
+const KEPT_SHARE: usize = 8;
+/// Bytes of them that each range may keep in any case.
+const KEPT_LEAST: usize = 16 << 10;
+
 /// A store that is open, and whose node is yet to be started: it knows the node's id, which a transport may need.
 pub struct Opened<S: Storage, R: Runtime> {
     runtime: R,
@@ -92,9 +97,12 @@ pub(super) async fn start<S: Storage, R: Runtime, T: Transport>(
     let map = read_map(&store).await?;
     let counters = Arc::<Counters>::default();
     let count = options.shards.clamp(1, usize::from(ARCS));
+    let mut ring = options.ring.clone();
+    let keep_bytes = options.store.memory_bytes / KEPT_SHARE / usize::from(ARCS);
+    ring.keep_bytes = ring.keep_bytes.min(keep_bytes.max(KEPT_LEAST));
     let mut shards = Vec::with_capacity(count);
     for place in 0..count {
-        let mut node = Node::new(store.node_id(), options.ring.clone(), runtime.seed());
+        let mut node = Node::new(store.node_id(), ring.clone(), runtime.seed());
         node.share(place as u64, count as u64);
         shards.push(Shard::new(node, store.clone(), Arc::clone(&counters)));
     }

@@ -140,6 +140,13 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
             // By a later version, perhaps: another node may know it.
             return Outcome::NotMaster(None);
         };
+        if let Some(lane) = self.shards[self.shard_of(range)]
+            .lock()
+            .lanes
+            .get_mut(&range)
+        {
+            lane.reads += 1;
+        }
         let mut has_elapsed = false;
         loop {
             let nobody = Outcome::NotMaster(None);

@@ -105,7 +105,8 @@ impl Waiting {
         let late = self
             .by_request
             .extract_if(.., |_, waiter| waiter.until_ms <= now_ms);
-        wakers.extend(late.filter_map(|(_, waiter)| waiter.round.put(waiter.place, waiter.at_last)));
+        wakers
+            .extend(late.filter_map(|(_, waiter)| waiter.round.put(waiter.place, waiter.at_last)));
     }
 
     pub(super) fn give_up(&mut self, wakers: &mut Vec<Waker>) {

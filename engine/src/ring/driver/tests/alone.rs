@@ -8,6 +8,21 @@ fn alone() -> Cluster {
 }
 
 #[test]
+fn what_a_driver_does_may_be_sent_between_threads() {
+    fn assert_send<T: Send>(future: T) -> T {
+        future
+    }
+    let cluster = alone();
+    let node = cluster.node(0);
+    let batch = vec![command("SET a 1")];
+    let executing = assert_send(node.execute(batch, Consistency::default()));
+    assert_eq!(cluster.runtime.block_on(executing), [Reply::OK]);
+    drop(assert_send(node.propose(Proposal::Drain(node.id()))));
+    drop(assert_send(node.recover(1)));
+    drop(assert_send(node.close()));
+}
+
+#[test]
 fn a_cluster_of_one_takes_writes_and_reads() {
     let cluster = alone();
     assert_eq!(cluster.ask(0, "SET a 1"), Reply::OK);
@@ -15,7 +30,10 @@ fn a_cluster_of_one_takes_writes_and_reads() {
     assert_eq!(cluster.ask(0, "GET a"), bulk("2"));
     assert_eq!(cluster.ask(0, "GET b"), Reply::Null);
     let status = cluster.range(0, arc("a")).unwrap();
-    assert_eq!((status.role.as_str(), status.writes, status.reads), ("master", 2, 1));
+    assert_eq!(
+        (status.role.as_str(), status.writes, status.reads),
+        ("master", 2, 1)
+    );
 }
 
 #[test]
@@ -23,7 +41,9 @@ fn commands_of_one_batch_take_effect_in_their_order() {
     let cluster = alone();
     let replies = cluster.run(
         0,
-        &["GET k", "SET k 1", "GET k", "SET x 9", "INCR k", "GET k", "DEL k", "GET k", "GET x"],
+        &[
+            "GET k", "SET k 1", "GET k", "SET x 9", "INCR k", "GET k", "DEL k", "GET k", "GET x",
+        ],
     );
     let wanted = [
         Reply::Null,
@@ -107,10 +127,19 @@ fn commands_about_all_keys_see_all_of_them() {
         panic!("no keys");
     };
     assert_eq!(keys.len(), 11);
-    let replies = cluster.run(0, &["SET last 1", "FLUSHALL", "DBSIZE", "SET next 1", "DBSIZE"]);
+    let replies = cluster.run(
+        0,
+        &["SET last 1", "FLUSHALL", "DBSIZE", "SET next 1", "DBSIZE"],
+    );
     assert_eq!(
         replies,
-        [Reply::OK, Reply::OK, Reply::Int(0), Reply::OK, Reply::Int(1)]
+        [
+            Reply::OK,
+            Reply::OK,
+            Reply::Int(0),
+            Reply::OK,
+            Reply::Int(1)
+        ]
     );
     let Reply::Array(lines) = cluster.ask(0, "EXPLAIN GET next") else {
         panic!("no explanation");

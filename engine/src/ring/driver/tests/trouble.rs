@@ -31,7 +31,10 @@ fn without_a_majority_a_request_waits_and_is_told_to_try_again() {
     let Reply::Error(text) = cluster.ask(0, "SET k 2") else {
         panic!("it was taken");
     };
-    assert!(text.starts_with("TRYAGAIN") || text.starts_with("NOREPLICAS"), "{text}");
+    assert!(
+        text.starts_with("TRYAGAIN") || text.starts_with("NOREPLICAS"),
+        "{text}"
+    );
     let Reply::Error(text) = cluster.ask(0, "GET k") else {
         panic!("it was read");
     };
@@ -80,7 +83,9 @@ fn more_replicas_than_there_are_cannot_be_asked_for() {
 fn a_proposal_that_is_refused_says_why() {
     let cluster = Cluster::founded(BALANCED, 1);
     let node = cluster.node(0);
-    let drained = cluster.runtime.block_on(node.propose(Proposal::Drain(node.id())));
+    let drained = cluster
+        .runtime
+        .block_on(node.propose(Proposal::Drain(node.id())));
     let error = drained.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains("last node"), "{error}");
