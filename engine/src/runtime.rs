@@ -13,6 +13,9 @@ pub enum Work {
     Compaction,
     /// Short periodic duties: the sync of each second, expiry, probing for space.
     Upkeep,
+    /// A ring's ticks, and what follows when its storage is done with something. Short, and must not be held up
+    /// by anything that blocks: a node that is late is taken for dead.
+    Ring,
 }
 
 /// The host's clock, dice and scheduler. Nothing else in the engine may tell time, draw or spawn.

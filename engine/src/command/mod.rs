@@ -32,6 +32,7 @@ pub use apply::apply;
 pub use command::{
     Command, Condition, Deadline, Expire, ExpireCondition, Expiry, ScanArgs, Set, TtlForm,
 };
+pub(crate) use cursors::Cursors;
 pub use encoding::SEMANTICS;
 pub use introspect::{answer_command, markdown};
 pub(crate) use keyspace::{
@@ -45,6 +46,7 @@ pub use reply::{Encoder, Protocol, Reply};
 pub use state::{State, Value};
 pub use store::{Store, StoreStats};
 pub use subcommands::{SUBCOMMANDS, Subcommand, subcommand};
+pub(crate) use store::{check_needs, warm};
 pub use table::{Parsed, Session, Spec, parse};
 
 /// The longest key that a command may name, in bytes. Less than a record's: a store puts

@@ -155,50 +155,11 @@ impl<S: Storage, R: Runtime> Store<S, R> {
 
     async fn submit(&self, command: &Command) -> Result<Submitted<S, R, Commands>> {
         let payload = command_payload(command);
-        if payload.len() >= NEEDS_NO_LOOK_BYTES {
-            self.check_needs(command)?;
-        }
-        self.warm(command).await?;
         let db = &self.inner.db;
+        check_needs(db, command, &payload)?;
+        warm(db, command).await?;
         db.admit(payload.len()).await?;
         db.submit(payload, db.runtime().seed())
-    }
-
-    /// Refuses what would not fit into memory when it is applied.
-    fn check_needs(&self, command: &Command) -> Result<()> {
-        let db = &self.inner.db;
-        let mut needs = Needs::default();
-        let mut values = match command {
-            Command::MSet(pairs) => Some(pairs.iter().skip(1).step_by(2)),
-            _ => None,
-        };
-        for key in command.keys() {
-            let inline = values
-                .as_mut()
-                .and_then(Iterator::next)
-                .map_or(db.large_value_bytes(), |value| {
-                    value.len().min(db.large_value_bytes())
-                });
-            let place = DEADLINE_PREFIX_BYTES + key.len();
-            // The record itself; where there is a deadline, the old one's tombstone and the new one.
-            match command {
-                Command::Del(_) => needs.add(place),
-                _ => needs.add(place + inline),
-            }
-            needs.add(place);
-        }
-        db.check_needs(&needs)
-    }
-
-    /// Brings what apply will read into memory, so that it does not hold everybody up.
-    async fn warm(&self, command: &Command) -> Result<()> {
-        if !self.inner.db.outgrows_cache() {
-            return Ok(());
-        }
-        for key in command.keys() {
-            self.inner.db.deadline(&place(key)).await?;
-        }
-        Ok(())
     }
 
     async fn read(&self, command: &Command) -> Result<Reply> {
@@ -314,6 +275,52 @@ impl<S: Storage, R: Runtime> Store<S, R> {
         }
         Ok(Reply::Array(lines.into_iter().map(Reply::text).collect()))
     }
+}
+
+/// Refuses what would not fit into memory when it is applied.
+pub(crate) fn check_needs<S: Storage, R: Runtime>(
+    db: &Db<S, R, Commands>,
+    command: &Command,
+    payload: &[u8],
+) -> Result<()> {
+    if payload.len() < NEEDS_NO_LOOK_BYTES {
+        return Ok(());
+    }
+    let mut needs = Needs::default();
+    let mut values = match command {
+        Command::MSet(pairs) => Some(pairs.iter().skip(1).step_by(2)),
+        _ => None,
+    };
+    for key in command.keys() {
+        let inline = values
+            .as_mut()
+            .and_then(Iterator::next)
+            .map_or(db.large_value_bytes(), |value| {
+                value.len().min(db.large_value_bytes())
+            });
+        let place = DEADLINE_PREFIX_BYTES + key.len();
+        // The record itself; where there is a deadline, the old one's tombstone and the new one.
+        match command {
+            Command::Del(_) => needs.add(place),
+            _ => needs.add(place + inline),
+        }
+        needs.add(place);
+    }
+    db.check_needs(payload.len(), &needs)
+}
+
+/// Brings what apply will read into memory, so that it does not hold everybody up.
+pub(crate) async fn warm<S: Storage, R: Runtime>(
+    db: &Db<S, R, Commands>,
+    command: &Command,
+) -> Result<()> {
+    if !db.outgrows_cache() {
+        return Ok(());
+    }
+    for key in command.keys() {
+        db.deadline(&place(key)).await?;
+    }
+    Ok(())
 }
 
 /// The newest state, for commands that only read.

@@ -425,8 +425,8 @@ impl<S: Storage, R: Runtime, M: Machine> Db<S, R, M> {
 
     /// Fails if an entry that writes this could never be applied. For machines whose entries write more
     /// records than a few: call it before [`Db::submit`].
-    pub(crate) fn check_needs(&self, needs: &Needs) -> Result<()> {
-        self.core().check_size(0, needs)
+    pub(crate) fn check_needs(&self, payload_bytes: usize, needs: &Needs) -> Result<()> {
+        self.core().check_size(payload_bytes, needs)
     }
 
     /// Values from this length on are kept apart from the keys.

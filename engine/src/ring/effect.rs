@@ -39,7 +39,7 @@ pub struct HardState {
 }
 
 /// How a read wants its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReadLevel {
     /// As the range's quorums say.
     Configured,

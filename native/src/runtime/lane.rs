@@ -27,6 +27,7 @@ struct Owned {
 
 struct Queue {
     name: &'static str,
+    may_block: bool,
     state: Mutex<State>,
     work: Condvar,
 }
@@ -39,9 +40,19 @@ struct State {
 
 impl Lane {
     pub(super) fn new(name: &'static str, threads_max: usize) -> Self {
+        Self::with(name, threads_max, true)
+    }
+
+    /// One thread, on which nothing waits for the disk.
+    pub(super) fn unblocked(name: &'static str) -> Self {
+        Self::with(name, 1, false)
+    }
+
+    fn with(name: &'static str, threads_max: usize, may_block: bool) -> Self {
         Self {
             queue: Arc::new(Queue {
                 name,
+                may_block,
                 state: Mutex::default(),
                 work: Condvar::new(),
             }),
@@ -117,7 +128,7 @@ impl Queue {
     }
 
     fn serve(&self) {
-        let _allowed = blocking::allow();
+        let _allowed = self.may_block.then(blocking::allow);
         let mut state = self.state.lock();
         loop {
             if let Some(runnable) = state.ready.pop_front() {

@@ -48,6 +48,7 @@ struct Shared {
     flush: Lane,
     compaction: Lane,
     upkeep: Lane,
+    ring: Lane,
 }
 
 impl NativeRuntime {
@@ -64,13 +65,21 @@ impl NativeRuntime {
             flush: Lane::new("trilith-flush", threads.flush),
             compaction: Lane::new("trilith-compact", threads.compaction),
             upkeep: Lane::new("trilith-upkeep", 1),
+            ring: Lane::unblocked("trilith-ring"),
         }))
     }
 
     /// Drops all tasks and ends their threads: waits for the polls that are under way, unless called
     /// from within one. Tasks that are spawned later are dropped at once.
     pub fn shutdown(&self) {
-        for lane in [&self.0.upkeep, &self.0.compaction, &self.0.flush] {
+        let Shared {
+            ring,
+            upkeep,
+            compaction,
+            flush,
+            ..
+        } = &*self.0;
+        for lane in [ring, upkeep, compaction, flush] {
             lane.close();
         }
     }
@@ -80,6 +89,7 @@ impl NativeRuntime {
             Work::Flush => &self.0.flush,
             Work::Compaction => &self.0.compaction,
             Work::Upkeep => &self.0.upkeep,
+            Work::Ring => &self.0.ring,
         }
     }
 }
@@ -145,6 +155,16 @@ mod tests {
         let ran: HashSet<_> = receive.iter().take(3).collect();
         let names = ["trilith-flush", "trilith-compact", "trilith-upkeep"];
         assert_eq!(ran, names.map(|name| (name.to_owned(), true)).into());
+    }
+
+    #[test]
+    fn the_rings_thread_never_blocks() {
+        let runtime = NativeRuntime::new();
+        let (send, receive) = mpsc::channel();
+        runtime.spawn(Work::Ring, async move {
+            send.send(blocking::is_allowed()).unwrap();
+        });
+        assert!(!receive.recv().unwrap());
     }
 
     #[test]

@@ -27,6 +27,7 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::machine::Counts;
 use crate::log::{LogKind, LogRecord};
 use crate::lsm::manifest::Manifest;
 use crate::{Error, ErrorKind, Result};
@@ -149,6 +150,13 @@ impl Ranges {
         let live = book.ranges.iter().filter(|(_, state)| !state.destroyed);
         let indexes = live.map(|(&range, state)| (range, state.flushed));
         (flushes, indexes.collect())
+    }
+
+    /// What these ranges hold, together.
+    pub(crate) fn counts(&self, ranges: &[u32]) -> Counts {
+        let book = self.book.lock();
+        let held = ranges.iter().filter_map(|range| book.ranges.get(range));
+        held.fold(Counts::default(), |sum, state| sum.plus(state.counts))
     }
 
     /// The last entry of a range that is in the state, and its configuration by then.

@@ -9,12 +9,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 
 use super::packet::{Forwarded, Said};
-use super::{Node, NodeEffect};
+use super::{Node, NodeEffect, Others};
 use crate::ring::effect::{Input, Now, Outcome, ReadLevel, Refusal};
 use crate::ring::ids::{NodeId, RangeId, RequestId};
 
 /// How long a forwarded request may take before its outcome is called unknown.
 const PATIENCE_MS: u64 = 5_000;
+
+/// The same, where the node that was asked is not heard any more.
+const PATIENCE_WITH_SILENCE_MS: u64 = 2_000;
 
 /// Requests of this bit came from another node.
 const FOREIGN: RequestId = 1 << 63;
@@ -26,6 +29,8 @@ pub(super) struct Forwards {
     sent: BTreeMap<RequestId, Sent>,
     /// The number that the next one travels under.
     next_sent: RequestId,
+    /// How far apart these numbers are.
+    stride: RequestId,
     /// By node, the numbers of what it has lately sent here.
     heard: BTreeMap<NodeId, Heard>,
     /// Other nodes' requests that are carried out here, by the number they have here.
@@ -79,13 +84,29 @@ impl Forwards {
     pub(super) fn new(salt: u64) -> Self {
         Self {
             next_sent: salt >> 2,
+            stride: 1,
             ..Self::default()
         }
     }
 
-    pub(super) fn expire(&mut self, now: Now, out: &mut Vec<NodeEffect>) {
+    /// From now on numbers are `place` modulo `of`.
+    pub(super) fn share_numbers(&mut self, place: u64, of: u64) {
+        self.next_sent = self.next_sent - self.next_sent % of + place;
+        self.stride = of;
+    }
+
+    pub(super) fn expire(&mut self, now: Now, others: &Others, out: &mut Vec<NodeEffect>) {
         let late = self.sent.extract_if(.., |_, sent| {
-            sent.since_ms + PATIENCE_MS <= now.monotonic_ms
+            let is_silent = sent
+                .asked
+                .last()
+                .is_some_and(|node| others.silent.contains(node));
+            let patience_ms = if is_silent {
+                PATIENCE_WITH_SILENCE_MS
+            } else {
+                PATIENCE_MS
+            };
+            sent.since_ms + patience_ms <= now.monotonic_ms
         });
         for (_, Sent { request, .. }) in late {
             let outcome = Outcome::Unknown;
@@ -120,12 +141,18 @@ impl Node {
             since_ms: now.monotonic_ms,
             asked: Vec::new(),
         };
-        self.send_on(sent, self.master_of(range), out);
+        let master = self
+            .master_of(range)
+            .or_else(|| self.others.masters.get(&range).copied());
+        self.send_on(sent, master, out);
     }
 
-    /// Asks the master, if it is known, or else whoever holds the range by the map, each of them once.
+    /// Asks the master, if it is known, or else whoever holds the range by the map, each of them once. Nobody who
+    /// is silent: what would be answered is that the outcome is unknown.
     fn send_on(&mut self, mut sent: Sent, master: Option<NodeId>, out: &mut Vec<NodeEffect>) {
-        let is_new = |node: &NodeId| *node != self.id && !sent.asked.contains(node);
+        let is_new = |node: &NodeId| {
+            *node != self.id && !sent.asked.contains(node) && !self.others.silent.contains(node)
+        };
         let holders = self.holders_elsewhere(sent.range);
         let next = master
             .into_iter()
@@ -137,7 +164,7 @@ impl Node {
             return out.push(NodeEffect::Reply { request, outcome });
         };
         let number = self.forwards.next_sent;
-        self.forwards.next_sent += 1;
+        self.forwards.next_sent += self.forwards.stride;
         let forwarded = Forwarded {
             request: number,
             range: sent.range,

@@ -10,7 +10,7 @@ mod packet;
 mod steer;
 mod throttle;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -26,7 +26,7 @@ use packet::Packets;
 use steer::{OWN, Steering};
 use throttle::Throttle;
 
-pub use packet::{Forwarded, Packet, Said};
+pub use packet::{Forwarded, ForwardedRead, Packet, Said};
 pub use steer::Progress;
 
 /// What happens to a node.
@@ -84,6 +84,17 @@ pub enum NodeEffect {
     },
 }
 
+/// What a driver knows of other nodes, beyond what their replicas say here.
+#[derive(Clone, Debug, Default)]
+pub struct Others {
+    /// Who says to be the master of which range.
+    pub masters: BTreeMap<RangeId, NodeId>,
+    /// Members that are not heard any more.
+    pub silent: BTreeSet<NodeId>,
+    /// Ranges that the other shares of this node are moving.
+    pub moving: usize,
+}
+
 /// A node. See the module.
 pub struct Node {
     id: NodeId,
@@ -96,6 +107,9 @@ pub struct Node {
     packets: Packets,
     steering: Steering,
     throttle: Throttle,
+    others: Others,
+    /// Which share of the node's ranges this is, and of how many.
+    share: (u64, u64),
     /// Ranges that have something to hand out.
     touched: Vec<RangeId>,
     effects: Vec<Effect>,
@@ -115,9 +129,23 @@ impl Node {
             packets: Packets::default(),
             steering: Steering::default(),
             throttle: Throttle::default(),
+            others: Others::default(),
+            share: (0, 1),
             touched: Vec::new(),
             effects: Vec::new(),
         }
+    }
+
+    /// A node may be driven in shares, each of which holds some of its ranges. The first speaks for all where it
+    /// matters; requests that are sent on travel under numbers that are `place` modulo `of`.
+    pub fn share(&mut self, place: u64, of: u64) {
+        self.share = (place, of.max(1));
+        self.forwards.share_numbers(place, of.max(1));
+    }
+
+    /// Takes note of what the driver has learned of others.
+    pub fn note_others(&mut self, others: Others) {
+        self.others = others;
     }
 
     /// Founds a range, of which this node is a member from the beginning.
@@ -187,7 +215,7 @@ impl Node {
         for range in ranges {
             self.step_range(now, range, Input::Tick, out);
         }
-        self.forwards.expire(now, out);
+        self.forwards.expire(now, &self.others, out);
         self.steer(now, out);
         self.look_after_orphans(now);
     }
@@ -246,6 +274,8 @@ impl Node {
                 Said::Answered { request, outcome } => {
                     self.take_answer(now, request, outcome, out);
                 }
+                // The driver's own.
+                Said::Led(_) | Said::AskedToRead(_) | Said::AnsweredRead { .. } => {}
             }
         }
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::ring::effect::Outcome;
-use crate::ring::ids::{NodeId, RangeId, RequestId};
+use crate::ring::effect::{Outcome, ReadLevel};
+use crate::ring::ids::{NodeId, RangeId, RequestId, Term};
 use crate::ring::membership::Member;
 use crate::ring::message::Message;
 use crate::ring::meta::Map;
@@ -44,6 +44,31 @@ pub enum Said {
         /// What its client hears.
         outcome: Outcome,
     },
+    /// The ranges that the sender is the master of, all of them, and since which term. From driver to driver: the
+    /// node has no part in it, nor in the next two.
+    Led(Vec<(RangeId, Term)>),
+    /// A client's read, for a node that holds the range.
+    AskedToRead(ForwardedRead),
+    /// What became of one: `Done`, or why not.
+    AnsweredRead {
+        /// The asking node's number of the request.
+        request: RequestId,
+        /// What its client hears.
+        outcome: Outcome,
+    },
+}
+
+/// A client's read on its way to a node that holds the range.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardedRead {
+    /// The asking node's number of the request.
+    pub request: RequestId,
+    /// The range.
+    pub range: RangeId,
+    /// How.
+    pub level: ReadLevel,
+    /// The command.
+    pub payload: Bytes,
 }
 
 /// A client's write on its way to the master.

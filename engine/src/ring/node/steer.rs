@@ -105,7 +105,10 @@ impl Node {
     pub(super) fn steer(&mut self, now: Now, out: &mut Vec<NodeEffect>) {
         if now.monotonic_ms >= self.steering.next_greeting_ms {
             self.steering.next_greeting_ms = now.monotonic_ms + GREET_EVERY_MS;
-            self.greet();
+            // One share of the node speaks for all.
+            if self.share.0 == 0 {
+                self.greet();
+            }
         }
         if now.monotonic_ms >= self.steering.next_steer_ms {
             self.steering.next_steer_ms = now.monotonic_ms + STEER_EVERY_MS;
@@ -159,7 +162,8 @@ impl Node {
         if map.moving.paused {
             return Vec::new();
         }
-        let mut free = usize::from(map.moving.at_once).saturating_sub(self.progress().moving);
+        let moving = self.progress().moving + self.others.moving;
+        let mut free = usize::from(map.moving.at_once).saturating_sub(moving);
         let mut changes = Vec::new();
         for replica in self.ranges().filter(|replica| replica.is_master()) {
             let (target, quorum) = map.wanted(replica.id());

@@ -60,8 +60,8 @@ impl Node {
     pub(super) fn release_parts(&mut self, now: Now, out: &mut Vec<NodeEffect>) {
         let moving = self.map().map(|map| map.moving);
         if let Some(moving) = moving {
-            self.throttle
-                .fill(now.monotonic_ms, moving.bytes_per_second);
+            let rate = moving.bytes_per_second / self.share.1;
+            self.throttle.fill(now.monotonic_ms, rate);
         }
         let may_send = |tokens: i64| moving.is_none_or(|moving| tokens > 0 && !moving.paused);
         while may_send(self.throttle.tokens)

@@ -24,6 +24,11 @@ impl Range {
         matches!(self.role, Role::Master(_))
     }
 
+    /// Whether it campaigns.
+    pub fn is_candidate(&self) -> bool {
+        matches!(self.role, Role::Candidate(_))
+    }
+
     /// The latest term seen.
     pub fn term(&self) -> Term {
         self.state.term

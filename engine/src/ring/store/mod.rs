@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 
 use super::effect::Record;
 use super::entry::Entry;
-use super::ids::{Index, LogId, META, RangeId};
+use super::ids::{Index, LogId, META, NodeId, RangeId};
 use super::membership::{Configuration, Member};
 use super::range::Recovered;
 use crate::command::{Commands, Reply};
@@ -33,6 +33,7 @@ use crate::storage::Durability;
 use crate::{Error, ErrorKind, Result, Runtime, Storage};
 
 pub use lost::LOST_WRITES;
+pub use read::Seen;
 pub use snapshot::RangeSnapshot;
 
 /// A store of ranges. See the [module](self). Cloning shares it; the last handle's end ends its
@@ -115,6 +116,12 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
             .filter(|found| found.destroyed)
             .map(|found| (found.range, encode::member(&found)))
             .collect()
+    }
+
+    /// The node that this store is: its own identity, which no other store has.
+    pub fn node_id(&self) -> NodeId {
+        let id = self.db().core().store_id;
+        NodeId(((id >> 64) as u64 ^ id as u64).max(1))
     }
 
     /// The store underneath.

@@ -1,0 +1,341 @@
+//! Clients' commands: in rounds, so that what one connection asks of a range happens in its order, and everything
+//! else at once.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use super::clients::{Kind, Op};
+use super::inner::Inner;
+use super::options::Transport;
+use super::read::Read;
+use super::view::Consistency;
+use crate::command::{Command, Reply, check_needs, command_payload, warm};
+use crate::ring::effect::{Invalid, Outcome, Refusal};
+use crate::ring::ids::{NodeId, RangeId};
+use crate::slot::{arc_of, slot_of};
+use crate::{ErrorKind, Result, Runtime, Storage};
+
+/// How long it is awaited that a range has a master.
+const PATIENCE_MS: u64 = 5_000;
+/// How long it is awaited that enough replicas are in reach of a write.
+const QUORUM_PATIENCE_MS: u64 = 1_000;
+/// The share of the store's memory that commands may take that are being carried out.
+const OPEN_SHARE: usize = 4;
+/// What a command takes besides its bytes, about.
+const COMMAND_BYTES: usize = 512;
+
+const CROSSSLOT: Reply = Reply::error("CROSSSLOT Keys in request don't hash to the same slot");
+const NOREPLICAS: Reply = Reply::error("NOREPLICAS not enough replicas to write");
+const UNKNOWN: Reply =
+    Reply::error("UNKNOWN the outcome of this write is unknown: it may or may not take effect");
+const NO_MASTER: Reply = Reply::error(
+    "TRYAGAIN no node could take this command in time: nothing was written, try again",
+);
+const TOO_BUSY: Reply =
+    Reply::error("TRYAGAIN too many commands are open: nothing was written, try again");
+
+/// Operations of each range, in their order.
+pub(super) type Queues<'a> = BTreeMap<RangeId, VecDeque<Op<'a>>>;
+
+/// What is to be done about an operation next.
+enum Verdict<'a> {
+    Answer(Reply),
+    /// To be asked again.
+    Again(Op<'a>),
+    /// And at once.
+    AtOnce(Op<'a>),
+}
+
+/// Bytes that a batch holds.
+struct Held<'a>(&'a AtomicUsize, usize);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(self.1, SeqCst);
+    }
+}
+
+/// The range of a command's keys, all of which have to be in one slot; `None` if it has none.
+fn range_of(command: &Command) -> Result<Option<RangeId>, Reply> {
+    let mut slots = command.keys().map(|key| slot_of(key));
+    let Some(slot) = slots.next() else {
+        return Ok(None);
+    };
+    if slots.any(|other| other != slot) {
+        return Err(CROSSSLOT);
+    }
+    Ok(Some(RangeId::from(arc_of(slot))))
+}
+
+impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
+    pub(super) async fn execute(
+        self: &Arc<Self>,
+        batch: Vec<Command>,
+        how: Consistency,
+    ) -> Vec<Reply> {
+        if let Some(error) = self.trouble() {
+            return batch.iter().map(|_| Reply::from(&error)).collect();
+        }
+        let mut replies: Vec<Option<Reply>> = vec![None; batch.len()];
+        let mut queues = Queues::new();
+        for (place, command) in batch.iter().enumerate() {
+            if command.is_for_store() || matches!(command, Command::Clear) {
+                // It is about all keys: everything before it comes first, and everything behind it later.
+                self.run_queues(std::mem::take(&mut queues), how, &mut replies)
+                    .await;
+                replies[place] = Some(self.execute_whole(command, how).await);
+                continue;
+            }
+            match self.operation(place, command) {
+                Ok(op) => queues.entry(op.range).or_default().push_back(op),
+                Err(reply) => replies[place] = Some(reply),
+            }
+        }
+        self.run_queues(queues, how, &mut replies).await;
+        replies
+            .into_iter()
+            .map(|reply| reply.unwrap_or(UNKNOWN))
+            .collect()
+    }
+
+    fn operation<'a>(&self, place: usize, command: &'a Command) -> Result<Op<'a>, Reply> {
+        let range = range_of(command)?;
+        let range = range.ok_or(Reply::error("ERR this command names no key"))?;
+        self.operation_on(range, place, command)
+    }
+
+    /// A command as an operation on a range.
+    pub(super) fn operation_on<'a>(
+        &self,
+        range: RangeId,
+        place: usize,
+        command: &'a Command,
+    ) -> Result<Op<'a>, Reply> {
+        let payload = command_payload(command);
+        let kind = if command.is_write() {
+            check_needs(self.store.db(), command, &payload).map_err(|error| Reply::from(&error))?;
+            Kind::Write
+        } else {
+            Kind::Read
+        };
+        Ok(Op {
+            place,
+            range,
+            command,
+            payload,
+            kind,
+            has_elapsed: false,
+            tries: 0,
+            hint: None,
+        })
+    }
+
+    /// Carries operations out, those of one range in order.
+    pub(super) async fn run_queues(
+        self: &Arc<Self>,
+        mut queues: Queues<'_>,
+        how: Consistency,
+        replies: &mut [Option<Reply>],
+    ) {
+        if queues.is_empty() {
+            return;
+        }
+        let began_ms = self.now_ms();
+        let all = || queues.values().flatten();
+        let bytes: usize = all().map(|op| op.payload.len() + COMMAND_BYTES).sum();
+        let Some(_held) = self.hold(bytes, began_ms).await else {
+            all().for_each(|op| replies[op.place] = Some(TOO_BUSY));
+            return;
+        };
+        self.prepare(&mut queues, replies).await;
+        let mut backoff_ms = 2;
+        loop {
+            let ops = next_round(&mut queues);
+            if ops.is_empty() {
+                return;
+            }
+            let outcomes = self.ask(&ops, how).await;
+            let mut must_wait = false;
+            // Backwards, so that what is asked again is asked in its order.
+            for (op, outcome) in ops.into_iter().zip(outcomes).rev() {
+                let (place, range) = (op.place, op.range);
+                match self.judge(op, outcome, began_ms).await {
+                    Verdict::Answer(reply) => replies[place] = Some(reply),
+                    Verdict::Again(op) => {
+                        must_wait = true;
+                        queues.entry(range).or_default().push_front(op);
+                    }
+                    Verdict::AtOnce(op) => queues.entry(range).or_default().push_front(op),
+                }
+            }
+            if must_wait {
+                self.counters.waits.add(1);
+                self.sleep_ms(backoff_ms).await;
+                backoff_ms = (2 * backoff_ms).min(50);
+            }
+        }
+    }
+
+    /// Waits until there is room for a batch; `None` if there is not in time.
+    async fn hold(&self, bytes: usize, began_ms: u64) -> Option<Held<'_>> {
+        let most = self.options.store.memory_bytes / OPEN_SHARE;
+        loop {
+            let before = self.open_bytes.fetch_add(bytes, SeqCst);
+            let held = Held(&self.open_bytes, bytes);
+            // One that is too large by itself goes alone.
+            if before == 0 || before + bytes <= most {
+                return Some(held);
+            }
+            drop(held);
+            if self.now_ms() >= began_ms + PATIENCE_MS {
+                return None;
+            }
+            self.sleep_ms(5).await;
+        }
+    }
+
+    /// Waits until the store lets writers in, and has what they will read in memory.
+    async fn prepare(&self, queues: &mut Queues<'_>, replies: &mut [Option<Reply>]) {
+        let bytes: usize = writes(queues).map(|op| op.payload.len()).sum();
+        if bytes == 0 {
+            return;
+        }
+        let mut ready = self.store.admit(bytes).await;
+        if ready.is_ok() && self.store.db().outgrows_cache() {
+            for op in writes(queues) {
+                ready = ready.and(warm(self.store.db(), op.command).await);
+            }
+        }
+        let Err(error) = ready else {
+            return;
+        };
+        // Another node may take what is mastered there.
+        for (&range, queue) in queues.iter_mut() {
+            if self.masters(range) {
+                queue.retain(|op| {
+                    if op.kind == Kind::Write {
+                        replies[op.place] = Some(Reply::from(&error));
+                    }
+                    op.kind != Kind::Write
+                });
+            }
+        }
+    }
+
+    async fn judge<'a>(&self, op: Op<'a>, outcome: Outcome, began_ms: u64) -> Verdict<'a> {
+        let is_write = op.kind == Kind::Write;
+        match outcome {
+            Outcome::Done { reply, .. } => Verdict::Answer(reply),
+            Outcome::Read { index, behind_ms } => {
+                let strong_at = behind_ms.is_none().then_some(index);
+                self.answer_read(op, strong_at, began_ms).await
+            }
+            Outcome::Unknown if is_write => {
+                self.counters.unknown.add(1);
+                Verdict::Answer(UNKNOWN)
+            }
+            Outcome::Refused(Refusal::Invalid(Invalid::TooManyReplicas)) => Verdict::Answer(
+                Reply::error("ERR more replicas were asked for than the range has"),
+            ),
+            Outcome::Refused(Refusal::TooFewReplicas) if is_write => {
+                let late = self.now_ms() >= began_ms + QUORUM_PATIENCE_MS;
+                self.again(op, late.then_some(NOREPLICAS), began_ms)
+            }
+            outcome if !is_write => {
+                // Here, then at others, then here again.
+                let is_here = op.hint.is_none() && self.is_here(op.range);
+                let hint = match outcome {
+                    Outcome::NotMaster(hint) => hint.filter(|&node| node != self.id),
+                    _ => None,
+                };
+                let next = is_here.then(|| self.elsewhere(&op)).flatten();
+                let op = Op {
+                    hint: hint.or(next),
+                    ..op
+                };
+                self.again(op, None, began_ms)
+            }
+            _ => self.again(Op { hint: None, ..op }, None, began_ms),
+        }
+    }
+
+    /// To be asked again, unless there is a reply or no time is left.
+    fn again<'a>(&self, op: Op<'a>, reply: Option<Reply>, began_ms: u64) -> Verdict<'a> {
+        let is_late = self.now_ms() >= began_ms + PATIENCE_MS || self.trouble().is_some();
+        match reply.or(is_late.then_some(NO_MASTER)) {
+            Some(reply) => {
+                self.counters.refused.add(1);
+                Verdict::Answer(reply)
+            }
+            None => Verdict::Again(Op {
+                tries: op.tries + 1,
+                ..op
+            }),
+        }
+    }
+
+    async fn answer_read<'a>(
+        &self,
+        op: Op<'a>,
+        strong_at: Option<u64>,
+        began_ms: u64,
+    ) -> Verdict<'a> {
+        let read = self
+            .read_state(op.range, op.command, strong_at, op.has_elapsed)
+            .await;
+        match read {
+            Ok(Read::Answer(reply)) => Verdict::Answer(reply),
+            Ok(Read::Elapses) => match self.master_of(op.range) {
+                Some(master) if master == self.id => Verdict::AtOnce(Op {
+                    kind: Kind::Elapse,
+                    has_elapsed: true,
+                    ..op
+                }),
+                None => self.again(op, None, began_ms),
+                hint => Verdict::AtOnce(Op {
+                    hint,
+                    tries: op.tries + 1,
+                    ..op
+                }),
+            },
+            Ok(Read::Again) => self.again(op, None, began_ms),
+            // The copy has just been destroyed.
+            Err(error) if error.kind() == ErrorKind::Invalid && !self.is_here(op.range) => {
+                self.again(op, None, began_ms)
+            }
+            Err(error) => Verdict::Answer(Reply::from(&error)),
+        }
+    }
+
+    /// Another node that may read in the place of this one.
+    fn elsewhere(&self, op: &Op<'_>) -> Option<NodeId> {
+        let holders = self.holders_elsewhere(op.range);
+        holders.get(op.tries % holders.len().max(1)).copied()
+    }
+
+    fn is_here(&self, range: RangeId) -> bool {
+        let shard = self.shards[self.shard_of(range)].lock();
+        shard.node.range(range).is_some()
+    }
+}
+
+fn writes<'q, 'a>(queues: &'q Queues<'a>) -> impl Iterator<Item = &'q Op<'a>> {
+    let all = queues.values().flatten();
+    all.filter(|op| op.kind == Kind::Write)
+}
+
+/// Takes what can be done at once: of each range the first operations that are of one kind.
+fn next_round<'a>(queues: &mut Queues<'a>) -> Vec<Op<'a>> {
+    let mut ops = Vec::new();
+    queues.retain(|_, queue| {
+        let first = queue.front().map(|op| op.kind == Kind::Write);
+        while let Some(op) = queue.front()
+            && first == Some(op.kind == Kind::Write)
+        {
+            ops.extend(queue.pop_front());
+        }
+        !queue.is_empty()
+    });
+    ops
+}

@@ -1,0 +1,250 @@
+//! What the driver's parts share: the shards, and how work gets into and out of them.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use super::counters::Counters;
+use super::job::{Done, Job, perform};
+use super::map::Known;
+use super::options::{DriverOptions, Transport};
+use super::others::Heard;
+use super::read::Remote;
+use super::shard::{Outbox, Shard};
+use super::view::View;
+use crate::command::Cursors;
+use crate::ring::effect::Now;
+use crate::ring::ids::{META, NodeId, RangeId};
+use crate::ring::node::{Packet, Said};
+use crate::ring::store::RangeStore;
+use crate::{Error, ErrorKind, MaybeSend, Runtime, Storage, Work};
+
+/// See the module.
+pub(super) struct Inner<S: Storage, R: Runtime, T: Transport> {
+    pub(super) id: NodeId,
+    pub(super) runtime: R,
+    pub(super) store: RangeStore<S, R>,
+    pub(super) transport: T,
+    pub(super) options: DriverOptions,
+    pub(super) shards: Vec<Mutex<Shard<S, R>>>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) view: ArcSwap<View>,
+    pub(super) known: Mutex<Known>,
+    pub(super) heard: Mutex<Heard>,
+    /// Reads that were sent on to other nodes.
+    pub(super) remote: Mutex<Remote>,
+    pub(super) cursors: Mutex<Cursors>,
+    /// Bytes of commands that are being carried out.
+    pub(super) open_bytes: AtomicUsize,
+    /// Reads that are carried out for other nodes.
+    pub(super) serving: AtomicUsize,
+    /// Expired keys are being looked for.
+    pub(super) is_sweeping: AtomicBool,
+    /// A wish to join is on its way.
+    pub(super) is_joining: AtomicBool,
+    failure: Mutex<Option<Error>>,
+    is_closed: AtomicBool,
+}
+
+impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
+    pub(super) fn new(
+        runtime: R,
+        store: RangeStore<S, R>,
+        transport: T,
+        options: DriverOptions,
+        counters: Arc<Counters>,
+        shards: Vec<Shard<S, R>>,
+    ) -> Self {
+        let id = store.node_id();
+        Self {
+            id,
+            remote: Mutex::new(Remote::new(runtime.seed() >> 2)),
+            runtime,
+            store,
+            transport,
+            options,
+            shards: shards.into_iter().map(Mutex::new).collect(),
+            counters,
+            view: ArcSwap::from_pointee(View::unknown(id)),
+            known: Mutex::default(),
+            heard: Mutex::default(),
+            cursors: Mutex::default(),
+            open_bytes: AtomicUsize::new(0),
+            serving: AtomicUsize::new(0),
+            is_sweeping: AtomicBool::new(false),
+            is_joining: AtomicBool::new(false),
+            failure: Mutex::default(),
+            is_closed: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn now(&self) -> Now {
+        Now {
+            // Not zero, which a core takes for not having begun.
+            monotonic_ms: self.runtime.monotonic().as_millis() as u64 + 1,
+            wall_ms: self.runtime.wall_ms(),
+        }
+    }
+
+    pub(super) fn now_ms(&self) -> u64 {
+        self.now().monotonic_ms
+    }
+
+    pub(super) async fn sleep_ms(&self, time_ms: u64) {
+        self.runtime.sleep(Duration::from_millis(time_ms)).await;
+    }
+
+    /// The shard that has a range.
+    pub(super) fn shard_of(&self, range: RangeId) -> usize {
+        match range {
+            META => 0,
+            range => range as usize % self.shards.len(),
+        }
+    }
+
+    pub(super) fn failure(&self) -> Option<Error> {
+        self.failure.lock().clone()
+    }
+
+    /// Why nothing is taken any more, if nothing is.
+    pub(super) fn trouble(&self) -> Option<Error> {
+        if self.is_closed.load(SeqCst) {
+            let detail = "the node has been closed";
+            return Some(Error::new(ErrorKind::Closed, "using the ring", detail));
+        }
+        self.failure()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed.load(SeqCst)
+    }
+
+    /// Nothing is taken from now on. False if that was so already.
+    pub(super) fn set_closed(&self) -> bool {
+        !self.is_closed.swap(true, SeqCst)
+    }
+
+    /// Steps a shard, and carries out what follows.
+    pub(super) fn step<O>(
+        self: &Arc<Self>,
+        place: usize,
+        act: impl FnOnce(&mut Shard<S, R>, Now) -> O,
+    ) -> O {
+        let (done, out) = self.with_shard(place, |shard, now, _| act(shard, now));
+        self.carry_out(place, out);
+        done
+    }
+
+    fn with_shard<O>(
+        &self,
+        place: usize,
+        act: impl FnOnce(&mut Shard<S, R>, Now, &mut Outbox<S, R>) -> O,
+    ) -> (O, Outbox<S, R>) {
+        let mut out = Outbox::default();
+        let mut shard = self.shards[place].lock();
+        let now = self.now();
+        let done = act(&mut shard, now, &mut out);
+        shard.flush(now, &mut out);
+        (done, out)
+    }
+
+    /// Carries out what a shard asks for, and what follows from that, until all that is left has to wait.
+    pub(super) fn carry_out(self: &Arc<Self>, place: usize, mut out: Outbox<S, R>) {
+        loop {
+            for packet in out.packets {
+                self.send(packet);
+            }
+            out.wakers.into_iter().for_each(Waker::wake);
+            if let Some(map) = out.map {
+                self.spread(&map);
+            }
+            if let Some(error) = out.failure {
+                return self.fail(error);
+            }
+            let ended: Vec<Done<S, R>> = out
+                .jobs
+                .into_iter()
+                .filter_map(|job| self.begin(place, job))
+                .collect();
+            if ended.is_empty() {
+                return;
+            }
+            out = self.finish(place, ended);
+        }
+    }
+
+    fn finish(&self, place: usize, ended: Vec<Done<S, R>>) -> Outbox<S, R> {
+        let (_, out) = self.with_shard(place, |shard, now, out| {
+            for done in ended {
+                shard.take(now, done, out);
+            }
+        });
+        out
+    }
+
+    /// Does a job, if it does not have to wait; else a task does.
+    fn begin(self: &Arc<Self>, place: usize, job: Job<S, R>) -> Option<Done<S, R>> {
+        let mut work = Box::pin(perform(self.store.clone(), job));
+        if let Some(done) = poll_once(&mut work) {
+            return Some(done);
+        }
+        let this = Arc::clone(self);
+        self.runtime.spawn(Work::Ring, async move {
+            let done = work.await;
+            let out = this.finish(place, vec![done]);
+            this.carry_out(place, out);
+        });
+        None
+    }
+
+    /// Runs something that nobody waits for, at once as far as it does not have to wait.
+    pub(super) fn run(&self, work: impl Future<Output = ()> + MaybeSend + 'static) {
+        let mut work = Box::pin(work);
+        if poll_once(&mut work).is_none() {
+            self.runtime.spawn(Work::Ring, work);
+        }
+    }
+
+    pub(super) fn send(&self, packet: Packet) {
+        let is_asked = |said: &&Said| matches!(said, Said::Asked(_) | Said::AskedToRead(_));
+        let asked = packet.said.iter().filter(is_asked).count();
+        if asked > 0 {
+            self.counters.forwards.add(asked as u64);
+        }
+        self.transport.send(packet);
+    }
+
+    /// The storage is of no more use to this node: everything stops.
+    pub(super) fn fail(self: &Arc<Self>, error: Error) {
+        if self.is_closed() {
+            return;
+        }
+        {
+            let mut failure = self.failure.lock();
+            if failure.is_some() {
+                return;
+            }
+            *failure = Some(error.clone());
+        }
+        tracing::error!(%error, "the node has stopped: its storage failed");
+        for shard in &self.shards {
+            let mut out = Outbox::default();
+            shard.lock().stop(self.now(), &mut out);
+            out.packets.into_iter().for_each(|packet| self.send(packet));
+            out.wakers.into_iter().for_each(Waker::wake);
+        }
+        self.forget_remote();
+    }
+}
+
+fn poll_once<F: Future + ?Sized>(work: &mut Pin<Box<F>>) -> Option<F::Output> {
+    match work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(done) => Some(done),
+        Poll::Pending => None,
+    }
+}
