@@ -8,7 +8,7 @@ use clap::Parser;
 use trilith_server::bench::{BenchArgs, open_trilith};
 use trilith_server::block_on;
 use trilith_server::operate::ClusterArgs;
-use trilith_server::server::{Action, Cli, Config, Failure, Node, Server, human, signalled};
+use trilith_server::server::{Action, Cli, Config, Failure, Member, Node, Server, human, signalled};
 use trilith_server::sim::SimArgs;
 
 fn main() -> ExitCode {
@@ -81,10 +81,17 @@ fn serve(config: Config) -> Result<(), Failure> {
             )
         })?;
     let server = runtime.block_on(Server::bind(config.clone()))?;
+    let port = server.port();
+    if config.membership.is_wanted() {
+        let member = runtime.block_on(Member::open(&config, port))?;
+        banner(&config, port);
+        println!("  cluster  node {:016x}; see it: trilith cluster status --at {}:{port}", member.id().0, config.bind);
+        return runtime.block_on(server.run(member, signalled()));
+    }
     // Nobody else waits for this thread, so the log may be read on it.
     let store = block_on(Node::open(&config));
     let store = store.map_err(|error| Failure::of_open(&error, &config.data))?;
-    banner(&config, server.port());
+    banner(&config, port);
     runtime.block_on(server.run(store, signalled()))
 }
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::membership::Membership;
+
 /// A key-value store that speaks the Redis protocol.
 #[derive(Debug, Parser)]
 #[command(name = "trilith", version, args_conflicts_with_subcommands = true)]
@@ -75,6 +77,9 @@ pub struct Config {
     /// How many clients may be connected at once.
     #[arg(long, value_name = "COUNT", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000), env = "TRILITH_MAXCLIENTS")]
     pub maxclients: u32,
+    /// Whether and how the node is one of a cluster.
+    #[command(flatten)]
+    pub membership: Membership,
     /// How much is logged.
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info, env = "TRILITH_LOG_LEVEL")]
     pub log_level: LogLevel,

@@ -9,6 +9,8 @@ mod connection;
 mod failure;
 mod http;
 mod info;
+mod member;
+mod membership;
 mod node;
 mod session;
 mod shared;
@@ -35,6 +37,8 @@ pub(crate) use config::parse_size;
 pub use config::{Action, AppendFsync, Cli, Config, LogLevel};
 pub use failure::Failure;
 pub use info::human;
+pub use member::Member;
+pub use membership::Membership;
 pub use node::Node;
 pub use signal::signalled;
 

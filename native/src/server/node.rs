@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use trilith::command::{Command, Encoder, Reply, Store};
+use trilith::command::{Command, Encoder, Reply, Store, StoreStats};
 use trilith::ring::driver::Consistency;
 use trilith::{Options, Result, Sync};
 
@@ -26,20 +26,25 @@ impl Node {
     /// # Errors
     /// As [`trilith::Db::open`].
     pub async fn open(config: &Config) -> Result<Self> {
-        let options = Options {
-            sync: match config.appendfsync {
-                AppendFsync::Always => Sync::Always,
-                AppendFsync::Everysec => Sync::EverySecond,
-                AppendFsync::No => Sync::No,
-            },
-            memory_bytes: usize::try_from(config.memory).unwrap_or(usize::MAX),
-            // What a restart replays is up to a segment more than was in memory.
-            segment_bytes: (config.memory / 8).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
-            ..Options::default()
-        };
+        let options = store_options(config);
         let storage = FileStorage::new(&config.data);
         let store = Store::open(storage, NativeRuntime::new(), options).await?;
         Ok(Self { store })
+    }
+}
+
+/// How a store is opened.
+pub(super) fn store_options(config: &Config) -> Options {
+    Options {
+        sync: match config.appendfsync {
+            AppendFsync::Always => Sync::Always,
+            AppendFsync::Everysec => Sync::EverySecond,
+            AppendFsync::No => Sync::No,
+        },
+        memory_bytes: usize::try_from(config.memory).unwrap_or(usize::MAX),
+        // What a restart replays is up to a segment more than was in memory.
+        segment_bytes: (config.memory / 8).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
+        ..Options::default()
     }
 }
 
@@ -60,24 +65,28 @@ impl Backend for Node {
     }
 
     async fn stats(&self) -> Stats {
-        let stats = self.store.stats();
-        let (db, memory) = (&stats.db, &stats.db.memory);
-        let chunks = memory.chunks - memory.free_chunks;
-        Stats {
-            keys: stats.keys,
-            keys_with_deadline: stats.keys_with_deadline,
-            hits: stats.hits,
-            misses: stats.misses,
-            expired: stats.expired,
-            memory_bytes: (chunks * memory.chunk_bytes) as u64 + db.cache.bytes,
-            disk_bytes: db.stored_bytes(),
-            read_only: db.trouble.as_ref().map(ToString::to_string),
-            more: figures(db),
-        }
+        stats_of(&self.store.stats())
     }
 
     async fn close(&self) -> Result<()> {
         self.store.close().await
+    }
+}
+
+/// A store's figures.
+pub(super) fn stats_of(stats: &StoreStats) -> Stats {
+    let (db, memory) = (&stats.db, &stats.db.memory);
+    let chunks = memory.chunks - memory.free_chunks;
+    Stats {
+        keys: stats.keys,
+        keys_with_deadline: stats.keys_with_deadline,
+        hits: stats.hits,
+        misses: stats.misses,
+        expired: stats.expired,
+        memory_bytes: (chunks * memory.chunk_bytes) as u64 + db.cache.bytes,
+        disk_bytes: db.stored_bytes(),
+        read_only: db.trouble.as_ref().map(ToString::to_string),
+        more: figures(db),
     }
 }
 

@@ -1,0 +1,210 @@
+//! A node of a cluster behind a server: the ring's driver over files and the bus.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use trilith::command::{Command, Encoder, Reply};
+use trilith::ring::driver::{
+    Consistency, Driver, DriverOptions, Opened, RangeStatus, Start, View,
+};
+use trilith::ring::meta::Proposal;
+use trilith::ring::{NodeId, Quorum, RangeId};
+use trilith::{Error, ErrorKind, Result};
+
+use super::backend::{Backend, Figure, Stats};
+use super::cluster::{Cluster, Link};
+use super::config::Config;
+use super::failure::Failure;
+use super::node::{stats_of, store_options};
+use crate::bus::{Bus, BusConfig, LinkState, PORT_OFFSET, Secret};
+use crate::{FileStorage, NativeRuntime};
+
+/// How often, and how long after each other, a node that joins knocks before it gives up.
+const KNOCKS: u32 = 20;
+const KNOCK_EVERY: Duration = Duration::from_millis(500);
+
+/// A node of a cluster. Cloning shares it.
+#[derive(Clone)]
+pub struct Member {
+    driver: Driver<FileStorage, NativeRuntime, Bus>,
+    bus: Bus,
+    address: Arc<str>,
+}
+
+impl Member {
+    /// Opens the store that `config` names, takes the bus's port, and founds, joins or goes on in a cluster. Must
+    /// run within tokio. `port` is the one for clients.
+    ///
+    /// # Errors
+    /// The store cannot be opened, the port or the secret cannot be had, or nobody lets it join.
+    pub async fn open(config: &Config, port: u16) -> Result<Self, Failure> {
+        let of_open = |error: Error| Failure::of_open(&error, &config.data);
+        let membership = &config.membership;
+        let quorum = Quorum::new(membership.n, membership.w, membership.r).map_err(|error| {
+            Failure::new(format!("{error}."), "Give --n, --w and --r that fit together: 3 2 2, 3 3 1, 3 1 3 or 3 1 1")
+        })?;
+        let storage = FileStorage::new(&config.data);
+        let options = store_options(config);
+        let opened = Opened::open(storage, NativeRuntime::new(), options.clone()).await;
+        let opened = opened.map_err(of_open)?;
+        let address = match &membership.announce {
+            Some(address) => address.clone(),
+            None => SocketAddr::new(config.bind, port).to_string(),
+        };
+        let bus = bind(config, port, opened.id(), &address)?;
+        let start = match &membership.join {
+            Some(other) if !opened.is_member() => Start::Join {
+                contacts: vec![meet(&bus, other).await?],
+            },
+            _ => Start::Found { quorum },
+        };
+        let options = DriverOptions {
+            store: options,
+            zone: membership.zone.clone(),
+            weight: membership.weight,
+            shards: std::thread::available_parallelism().map_or(1, |count| count.get()),
+            ..DriverOptions::new(address.clone(), start)
+        };
+        let driver = Driver::start(opened, bus.clone(), options).await;
+        let driver = driver.map_err(of_open)?;
+        let hearing = driver.clone();
+        bus.start(move |packet| hearing.receive(packet));
+        Ok(Self {
+            driver,
+            bus,
+            address: address.into(),
+        })
+    }
+
+    /// Its id, as operators see it.
+    pub fn id(&self) -> NodeId {
+        self.driver.id()
+    }
+}
+
+/// Takes the bus's port.
+fn bind(config: &Config, port: u16, node: NodeId, address: &str) -> Result<Bus, Failure> {
+    let Some(bus_port) = port.checked_add(PORT_OFFSET) else {
+        return Err(Failure::new(
+            format!("There is no port for the bus, which is {PORT_OFFSET} above --port {port}."),
+            format!("Give a --port of at most {}", u16::MAX - PORT_OFFSET),
+        ));
+    };
+    let secret = config.membership.secret_file.as_deref();
+    Bus::bind(BusConfig {
+        announce: Some(address.into()),
+        secret: secret.map(Secret::read).transpose()?,
+        ..BusConfig::new(node, SocketAddr::new(config.bind, bus_port))
+    })
+}
+
+/// Finds out who is at an address; it may be about to start.
+async fn meet(bus: &Bus, address: &str) -> Result<NodeId, Failure> {
+    let mut knocks = 0;
+    loop {
+        let error = match bus.meet(address).await {
+            Ok(node) => return Ok(node),
+            Err(error) => error,
+        };
+        knocks += 1;
+        if knocks == KNOCKS || error.kind() != ErrorKind::Failed {
+            return Err(Failure::new(
+                format!("Nobody lets this node join: {error}."),
+                format!("See that {address} is a node's address for clients, that the node runs, and that both have the same --secret-file"),
+            ));
+        }
+        if knocks == 1 {
+            tracing::info!(address, %error, "waiting for the node to join");
+        }
+        tokio::time::sleep(KNOCK_EVERY).await;
+    }
+}
+
+impl Backend for Member {
+    type Cluster = Self;
+
+    fn cluster(&self) -> Option<&Self> {
+        Some(self)
+    }
+
+    async fn execute(&self, batch: Vec<Command>, how: Consistency) -> Vec<Reply> {
+        self.driver.execute(batch, how).await
+    }
+
+    /// A read has to hear other copies first.
+    fn execute_now(&self, _: &Command, _: Consistency, _: &mut Encoder<'_>) -> bool {
+        false
+    }
+
+    async fn stats(&self) -> Stats {
+        let driven = self.driver.stats();
+        let mut stats = stats_of(&driven.store);
+        if let Some(failure) = self.driver.failure() {
+            stats.read_only = Some(failure.to_string());
+        }
+        let counter = |name, help, value| Figure {
+            name,
+            help,
+            is_counter: true,
+            value,
+        };
+        stats.more.extend([
+            counter("elections", "Ranges that this node became the master of.", driven.elections),
+            counter("range_appends", "Appends of ranges to the log.", driven.appends),
+            counter("quorum_waits", "Requests asked again for want of a master or of replicas.", driven.quorum_waits),
+            counter("forwards", "Requests sent on to other nodes.", driven.forwards),
+            counter("refused_writes", "Writes refused before they were appended.", driven.refused),
+            counter("unknown_writes", "Writes whose outcome was called unknown.", driven.unknown),
+            counter("snapshots_sent", "Snapshots of ranges begun for other nodes.", driven.snapshots),
+        ]);
+        stats
+    }
+
+    async fn close(&self) -> Result<()> {
+        let closed = self.driver.close().await;
+        self.bus.close().await;
+        closed
+    }
+}
+
+impl Cluster for Member {
+    fn view(&self) -> Arc<View> {
+        self.driver.view()
+    }
+
+    fn address(&self) -> &str {
+        &self.address
+    }
+
+    fn ranges(&self) -> Vec<RangeStatus> {
+        self.driver.ranges()
+    }
+
+    fn links(&self) -> Vec<Link> {
+        let links = self.bus.links().into_iter();
+        links
+            .map(|link| Link {
+                node: link.node,
+                is_connected: link.state == LinkState::Connected,
+                connected_for_ms: link.connected_for_ms,
+                queued_bytes: link.queued_bytes,
+                sent_bytes: link.sent_bytes,
+                received_bytes: link.received_bytes,
+                dropped: link.dropped,
+            })
+            .collect()
+    }
+
+    async fn propose(&self, proposal: Proposal) -> Result<()> {
+        self.driver.propose(proposal).await
+    }
+
+    fn hand_over(&self, range: RangeId, to: Option<NodeId>) {
+        self.driver.hand_over(range, to);
+    }
+
+    async fn recover(&self, range: RangeId) -> Result<()> {
+        self.driver.recover(range).await
+    }
+}

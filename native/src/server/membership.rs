@@ -1,0 +1,45 @@
+//! The options that make a node one of a cluster.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// How a node is part of a cluster. Without `--cluster` and `--join` it is part of none.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Cluster")]
+pub struct Membership {
+    /// Found a cluster of one, which others can join; or go on in the one that the store belongs to.
+    #[arg(long, conflicts_with = "join", env = "TRILITH_CLUSTER")]
+    pub cluster: bool,
+    /// Join the cluster of the node that clients reach there; or go on in the one that the store belongs to.
+    #[arg(long, value_name = "HOST:PORT", env = "TRILITH_JOIN")]
+    pub join: Option<String>,
+    /// What fails together with this node: copies are spread over zones.
+    #[arg(long, value_name = "NAME", default_value = "default", env = "TRILITH_ZONE")]
+    pub zone: String,
+    /// This node's share of copies, relative to other nodes'.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000), env = "TRILITH_WEIGHT")]
+    pub weight: u32,
+    /// Where clients and other nodes reach this node, if that is not --bind and --port. The bus is 10000 above.
+    #[arg(long, value_name = "HOST:PORT", env = "TRILITH_ANNOUNCE")]
+    pub announce: Option<String>,
+    /// File with the secret that all nodes of the cluster share. Without it, the bus listens on loopback only.
+    #[arg(long, value_name = "FILE", env = "TRILITH_SECRET_FILE")]
+    pub secret_file: Option<PathBuf>,
+    /// Copies of each range, of a cluster that is founded.
+    #[arg(long, default_value_t = 3, env = "TRILITH_N")]
+    pub n: u8,
+    /// Copies that store a write before it is acknowledged, of a cluster that is founded.
+    #[arg(long, default_value_t = 2, env = "TRILITH_W")]
+    pub w: u8,
+    /// Copies that a read hears, of a cluster that is founded.
+    #[arg(long, default_value_t = 2, env = "TRILITH_R")]
+    pub r: u8,
+}
+
+impl Membership {
+    /// Whether the node is one of a cluster.
+    pub fn is_wanted(&self) -> bool {
+        self.cluster || self.join.is_some()
+    }
+}
