@@ -4,6 +4,8 @@
 //! heard can be said again by somebody else. The dialler proves it first: who merely connects learns nothing that
 //! a guess at the secret could be checked against. docs/format.md draws it byte by byte.
 
+use std::time::Duration;
+
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -39,8 +41,10 @@ const ACCEPTOR_PROVES: &[u8] = b"trilith bus: the acceptor's proof\0";
 const DIALLER_SEALS: &[u8] = b"trilith bus: the dialler's frames\0";
 const ACCEPTOR_SEALS: &[u8] = b"trilith bus: the acceptor's frames\0";
 
-/// Bytes that are read and thrown away after a refusal, so that it is not lost with the connection.
+/// What is read and thrown away after a refusal, so that it is not lost with the connection.
 const LINGER_BYTES: u64 = 4096;
+/// How long the other side may take to hear it.
+const LINGER: Duration = Duration::from_millis(200);
 
 /// Who this node is, to others.
 #[derive(Clone, Debug)]
@@ -253,8 +257,9 @@ async fn refuse(
         io.shutdown().await?;
         tokio::io::copy(&mut io.take(LINGER_BYTES), &mut tokio::io::sink()).await
     };
-    if let Err(error) = told.await {
-        tracing::debug!(%error, "a node could not be told why it is refused");
+    let told = tokio::time::timeout(LINGER, told).await;
+    if !matches!(told, Ok(Ok(_))) {
+        tracing::debug!("a node may not have heard why it is refused");
     }
     broken
 }
