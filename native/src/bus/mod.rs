@@ -293,7 +293,7 @@ fn own_address(local: SocketAddr) -> Option<String> {
 
 fn of_bind(error: &io::Error, listen: SocketAddr) -> Failure {
     if error.kind() != io::ErrorKind::AddrInUse {
-        return Failure::of_bind(error, listen, "--port");
+        return Failure::of_bind(error, listen, "--port", "--bind");
     }
     Failure::new(
         format!(
