@@ -8,7 +8,9 @@ use clap::Parser;
 use trilith_server::bench::{BenchArgs, open_trilith};
 use trilith_server::block_on;
 use trilith_server::operate::ClusterArgs;
-use trilith_server::server::{Action, Cli, Config, Failure, Member, Node, Server, human, signalled};
+use trilith_server::server::{
+    Action, Cli, Config, Failure, Member, Node, Server, human, signalled,
+};
 use trilith_server::sim::SimArgs;
 
 fn main() -> ExitCode {
@@ -85,7 +87,11 @@ fn serve(config: Config) -> Result<(), Failure> {
     if config.membership.is_wanted() {
         let member = runtime.block_on(Member::open(&config, port))?;
         banner(&config, port);
-        println!("  cluster  node {:016x}; see it: trilith cluster status --at {}:{port}", member.id().0, config.bind);
+        println!(
+            "  cluster  node {:016x}; see it: trilith cluster status --at {}:{port}",
+            member.id().0,
+            config.bind
+        );
         return runtime.block_on(server.run(member, signalled()));
     }
     // Nobody else waits for this thread, so the log may be read on it.

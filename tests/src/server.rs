@@ -9,9 +9,13 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::{Client, Reply};
+
+/// How many ports clusters choose from.
+const CLUSTER_PORTS: u32 = 5_000;
 
 /// Nodes of a cluster speak to each other on a port that is higher by this.
 const BUS_OFFSET: u16 = 10_000;
@@ -99,19 +103,13 @@ impl ServerOptions {
     }
 
     fn ports(&self) -> io::Result<(u16, u16)> {
-        let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-        let has_bus = |port: u16| port.checked_add(BUS_OFFSET).is_some_and(is_free);
-        // The upper ports have no bus, and some others' is taken.
-        for _ in 0..1000 {
-            let (port, http_port) = free_ports()?;
-            if let Some(port) = self.port {
-                return Ok((port, http_port));
-            }
-            if !self.in_cluster || has_bus(port) {
-                return Ok((port, http_port));
-            }
-        }
-        Err(io::Error::other("no port was free together with its bus"))
+        let (any, http_port) = free_ports()?;
+        let port = match self.port {
+            Some(port) => port,
+            None if self.in_cluster => cluster_port()?,
+            None => any,
+        };
+        Ok((port, http_port))
     }
 
     fn start_once(&self, data: &Path) -> io::Result<Server> {
@@ -273,6 +271,22 @@ impl Drop for Server {
 }
 
 /// Two ports that were free a moment ago.
+/// A port that is free together with its bus. Both lie below those that systems give to outgoing connections, one
+/// of which might take the bus's between now and then, or while its node is down.
+fn cluster_port() -> io::Result<u16> {
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    for _ in 0..CLUSTER_PORTS {
+        let taken = TAKEN.fetch_add(1, Relaxed);
+        let place = std::process::id().wrapping_mul(97).wrapping_add(taken) % CLUSTER_PORTS;
+        let port = 10_000 + place as u16;
+        if is_free(port) && is_free(port + BUS_OFFSET) {
+            return Ok(port);
+        }
+    }
+    Err(io::Error::other("no port is free together with its bus"))
+}
+
 fn free_ports() -> io::Result<(u16, u16)> {
     // Both are held at once, or they could be the same.
     let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;

@@ -45,8 +45,8 @@ pub use number::{format_integer, parse_integer};
 pub use reply::{Encoder, Protocol, Reply};
 pub use state::{State, Value};
 pub use store::{Store, StoreStats};
-pub use subcommands::{SUBCOMMANDS, Subcommand, subcommand};
 pub(crate) use store::{check_needs, warm};
+pub use subcommands::{SUBCOMMANDS, Subcommand, subcommand};
 pub use table::{Parsed, Session, Spec, parse};
 
 /// The longest key that a command may name, in bytes. Less than a record's: a store puts

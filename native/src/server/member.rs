@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use trilith::command::{Command, Encoder, Reply};
-use trilith::ring::driver::{
-    Consistency, Driver, DriverOptions, Opened, RangeStatus, Start, View,
-};
+use trilith::ring::driver::{Consistency, Driver, DriverOptions, Opened, RangeStatus, Start, View};
 use trilith::ring::meta::Proposal;
 use trilith::ring::{NodeId, Quorum, RangeId};
 use trilith::{Error, ErrorKind, Result};
@@ -16,6 +14,7 @@ use super::backend::{Backend, Figure, Stats};
 use super::cluster::{Cluster, Link};
 use super::config::Config;
 use super::failure::Failure;
+use super::last_map;
 use super::node::{stats_of, store_options};
 use crate::bus::{Bus, BusConfig, LinkState, PORT_OFFSET, Secret};
 use crate::{FileStorage, NativeRuntime};
@@ -42,7 +41,10 @@ impl Member {
         let of_open = |error: Error| Failure::of_open(&error, &config.data);
         let membership = &config.membership;
         let quorum = Quorum::new(membership.n, membership.w, membership.r).map_err(|error| {
-            Failure::new(format!("{error}."), "Give --n, --w and --r that fit together: 3 2 2, 3 3 1, 3 1 3 or 3 1 1")
+            Failure::new(
+                format!("{error}."),
+                "Give --n, --w and --r that fit together: 3 2 2, 3 3 1, 3 1 3 or 3 1 1",
+            )
         })?;
         let storage = FileStorage::new(&config.data);
         let options = store_options(config);
@@ -53,6 +55,9 @@ impl Member {
             None => SocketAddr::new(config.bind, port).to_string(),
         };
         let bus = bind(config, port, opened.id(), &address)?;
+        if let Some(map) = last_map::read(&config.data) {
+            bus.learn(&map);
+        }
         let start = match &membership.join {
             Some(other) if !opened.is_member() => Start::Join {
                 contacts: vec![meet(&bus, other).await?],
@@ -70,6 +75,8 @@ impl Member {
         let driver = driver.map_err(of_open)?;
         let hearing = driver.clone();
         bus.start(move |packet| hearing.receive(packet));
+        let known = driver.clone();
+        tokio::spawn(last_map::keep(config.data.clone(), move || known.view()));
         Ok(Self {
             driver,
             bus,
@@ -111,7 +118,9 @@ async fn meet(bus: &Bus, address: &str) -> Result<NodeId, Failure> {
         if knocks == KNOCKS || error.kind() != ErrorKind::Failed {
             return Err(Failure::new(
                 format!("Nobody lets this node join: {error}."),
-                format!("See that {address} is a node's address for clients, that the node runs, and that both have the same --secret-file"),
+                format!(
+                    "See that {address} is a node's address for clients, that the node runs, and that both have the same --secret-file"
+                ),
             ));
         }
         if knocks == 1 {
@@ -150,13 +159,41 @@ impl Backend for Member {
             value,
         };
         stats.more.extend([
-            counter("elections", "Ranges that this node became the master of.", driven.elections),
-            counter("range_appends", "Appends of ranges to the log.", driven.appends),
-            counter("quorum_waits", "Requests asked again for want of a master or of replicas.", driven.quorum_waits),
-            counter("forwards", "Requests sent on to other nodes.", driven.forwards),
-            counter("refused_writes", "Writes refused before they were appended.", driven.refused),
-            counter("unknown_writes", "Writes whose outcome was called unknown.", driven.unknown),
-            counter("snapshots_sent", "Snapshots of ranges begun for other nodes.", driven.snapshots),
+            counter(
+                "elections",
+                "Ranges that this node became the master of.",
+                driven.elections,
+            ),
+            counter(
+                "range_appends",
+                "Appends of ranges to the log.",
+                driven.appends,
+            ),
+            counter(
+                "quorum_waits",
+                "Requests asked again for want of a master or of replicas.",
+                driven.quorum_waits,
+            ),
+            counter(
+                "forwards",
+                "Requests sent on to other nodes.",
+                driven.forwards,
+            ),
+            counter(
+                "refused_writes",
+                "Writes refused before they were appended.",
+                driven.refused,
+            ),
+            counter(
+                "unknown_writes",
+                "Writes whose outcome was called unknown.",
+                driven.unknown,
+            ),
+            counter(
+                "snapshots_sent",
+                "Snapshots of ranges begun for other nodes.",
+                driven.snapshots,
+            ),
         ]);
         stats
     }

@@ -15,7 +15,12 @@ pub struct Membership {
     #[arg(long, value_name = "HOST:PORT", env = "TRILITH_JOIN")]
     pub join: Option<String>,
     /// What fails together with this node: copies are spread over zones.
-    #[arg(long, value_name = "NAME", default_value = "default", env = "TRILITH_ZONE")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "default",
+        env = "TRILITH_ZONE"
+    )]
     pub zone: String,
     /// This node's share of copies, relative to other nodes'.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000), env = "TRILITH_WEIGHT")]

@@ -9,6 +9,7 @@ mod connection;
 mod failure;
 mod http;
 mod info;
+mod last_map;
 mod member;
 mod membership;
 mod node;
