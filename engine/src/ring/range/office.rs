@@ -178,7 +178,11 @@ impl Range {
             return;
         };
         let stays = self.breaks(Mutation::NeverStepDown);
-        let own = self.appends.outstanding_since_ms();
+        // One that votes alone stays: nobody could take over, and whoever waits would hear that nothing is known.
+        let own = self
+            .appends
+            .outstanding_since_ms()
+            .filter(|_| !self.votes_alone());
         if own.is_some_and(|since_ms| since_ms + election_ms <= now_ms) && !stays {
             return self.resign("its own append is outstanding");
         }
@@ -192,6 +196,11 @@ impl Range {
         self.leave_when_done();
         self.judge_copies();
         self.look_around();
+    }
+
+    fn votes_alone(&self) -> bool {
+        let configuration = self.log.configuration();
+        !configuration.is_joint() && configuration.voters.members.len() == 1
     }
 
     /// Whether enough replicas have lately followed this master for there to be no other.
