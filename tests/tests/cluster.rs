@@ -385,6 +385,12 @@ mod local {
         for _ in 0..2 {
             let mut started = Started::new(directory.path(), base_port);
             assert_eq!(started.pids().len(), 3);
+            // A node answers before it has heard from others what the cluster is.
+            await_some("the map", PATIENCE, || {
+                let output = trilith(&["status"], &at).ok()?;
+                output.status.success().then_some(())
+            })
+            .unwrap();
             let output = trilith(&["status", "--watch"], &at).unwrap();
             assert!(output.status.success(), "{}", text(&output));
             assert!(signal("-TERM", started.child.id()));

@@ -115,7 +115,8 @@ fn tail(path: &Path) -> io::Result<String> {
     Ok(lines[lines.len().saturating_sub(10)..].join("\n"))
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::thread::sleep;
 

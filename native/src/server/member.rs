@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use trilith::command::{Command, Encoder, Reply};
-use trilith::ring::driver::{Consistency, Driver, DriverOptions, Opened, RangeStatus, Start, View};
+use trilith::ring::driver::{
+    Consistency, Driver, DriverOptions, Opened, RangeStatus, Start, Transport, View,
+};
 use trilith::ring::meta::Proposal;
 use trilith::ring::{NodeId, Quorum, RangeId};
 use trilith::{Error, ErrorKind, Result};
