@@ -9,7 +9,7 @@ use super::RangeStore;
 use crate::command::Command;
 use crate::ring::entry::{Content, Entry};
 use crate::ring::ids::{LogId, META, RangeId};
-use crate::storage::{Durability, Reader as _, Writer as _};
+use crate::storage::{Durability, Reader, Writer};
 use crate::{ErrorKind, Object, Result, Runtime, Storage};
 
 /// The file's name in the archive.
@@ -31,7 +31,6 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
         behind: LogId,
     ) -> Result<()> {
         let _one_at_a_time = self.inner.lost.lock().await;
-        let storage = &self.inner.storage;
         let there = self.open_lost().await?;
         let mut text = String::new();
         if let Some(reader) = &there
@@ -44,12 +43,27 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
         for entry in entries {
             write_line(&mut text, range, entry, behind);
         }
-        let mut writer = match there {
-            Some(reader) => storage.resume(object(), reader.len()).await?,
-            None => storage.create(object()).await?,
+        let Some(reader) = there else {
+            return self.create_lost(text.as_bytes()).await;
         };
-        let upto = writer.append(text.as_bytes())?;
-        writer.settle(upto, Durability::Synced).await
+        let writer = self.inner.storage.resume(object(), reader.len()).await?;
+        match settle(writer, text.as_bytes()).await {
+            // Once a sync has failed, nothing makes what is appended to that file durable.
+            Err(error) if error.kind() == ErrorKind::Failed => {
+                let mut bytes = read_all(&reader).await?;
+                bytes.extend_from_slice(text.as_bytes());
+                self.create_lost(&bytes).await
+            }
+            settled => settled,
+        }
+    }
+
+    /// Writes the file anew, and puts it in the place of the old one once it is durable.
+    async fn create_lost(&self, bytes: &[u8]) -> Result<()> {
+        let storage = &self.inner.storage;
+        let draft = Object::Archive(format!("{LOST_WRITES}.new").into());
+        settle(storage.create(draft.clone()).await?, bytes).await?;
+        storage.replace(draft, object()).await
     }
 
     /// The lines of the lost-writes file.
@@ -60,11 +74,7 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
         let Some(reader) = self.open_lost().await? else {
             return Ok(Vec::new());
         };
-        let mut bytes = Vec::new();
-        while (bytes.len() as u64) < reader.len() {
-            let len = (reader.len() - bytes.len() as u64).min(1 << 20);
-            bytes.extend_from_slice(&reader.read_at(bytes.len() as u64, len as u32).await?);
-        }
+        let bytes = read_all(&reader).await?;
         let text = String::from_utf8_lossy(&bytes);
         Ok(text.lines().map(str::to_owned).collect())
     }
@@ -76,6 +86,20 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
             Err(error) => Err(error),
         }
     }
+}
+
+async fn settle(mut writer: impl Writer, bytes: &[u8]) -> Result<()> {
+    let upto = writer.append(bytes)?;
+    writer.settle(upto, Durability::Synced).await
+}
+
+async fn read_all(reader: &impl Reader) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while (bytes.len() as u64) < reader.len() {
+        let len = (reader.len() - bytes.len() as u64).min(1 << 20);
+        bytes.extend_from_slice(&reader.read_at(bytes.len() as u64, len as u32).await?);
+    }
+    Ok(bytes)
 }
 
 fn write_line(text: &mut String, range: RangeId, entry: &Entry, behind: LogId) {

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::command::Deadline;
+use crate::ring::store::LOST_WRITES;
+use crate::storage::faulty::{Fault, OpKind, When};
 
 fn expiring(range: RangeId, index: u64, at_ms: u64) -> Arc<Entry> {
     let expiry = Expiry::Set(Deadline::At(at_ms as i64));
@@ -134,4 +136,25 @@ fn lost_writes_are_written_down_for_people() {
     assert_eq!(lines.len(), 3);
     assert!(lines[0].starts_with("range 6 index 2 term 1 time 1700000000002 behind 1@1: "));
     assert!(lines[0].contains("gone"), "{}", lines[0]);
+}
+
+#[test]
+fn lost_writes_are_written_down_though_the_file_cannot_be_synced_any_more() {
+    let process = Process::with(&[6]);
+    let behind = LogId { term: 1, index: 1 };
+    let write =
+        |process: &Process, entry| process.do_(process.store.write_lost(6, &[entry], behind));
+    write(&process, put(6, 1, 2, b"first")).unwrap();
+    let file = Object::Archive(LOST_WRITES.into());
+    let fails = When::kind(OpKind::SettleSynced).of(file);
+    process
+        .storage
+        .set_plan(Plan::new().once(fails, Fault::Fail));
+    write(&process, put(6, 1, 3, b"second")).unwrap();
+    write(&process, put(6, 1, 4, b"third")).unwrap();
+    let process = process.restart(CrashMode::PowerLoss);
+    let lines = process.do_(process.store.lost()).unwrap();
+    let has = |line: &String, word| line.contains(word);
+    assert!(has(&lines[0], "first") && has(&lines[1], "second") && has(&lines[2], "third"));
+    assert_eq!(lines.len(), 3);
 }
