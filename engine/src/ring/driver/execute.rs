@@ -314,7 +314,7 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
         holders.get(op.tries % holders.len().max(1)).copied()
     }
 
-    fn is_here(&self, range: RangeId) -> bool {
+    pub(super) fn is_here(&self, range: RangeId) -> bool {
         let shard = self.shards[self.shard_of(range)].lock();
         shard.node.range(range).is_some()
     }

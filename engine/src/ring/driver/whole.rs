@@ -11,7 +11,10 @@ use super::inner::Inner;
 use super::options::Transport;
 use super::view::Consistency;
 use crate::command::{Command, Reply, ScanArgs, pattern, place};
+use crate::ring::effect::{Outcome, ReadLevel};
 use crate::ring::ids::RangeId;
+use crate::ring::node::NodeInput;
+use crate::ring::quorum::Quorum;
 use crate::slot::{arc_of, position_of, slot_of};
 use crate::{Result, Runtime, Storage};
 
@@ -123,8 +126,8 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
         self.store.keys(range, behind, most, now_ms).await
     }
 
-    /// The path that a command's keys take.
-    async fn explain(&self, command: &Command) -> Result<Reply> {
+    /// The path that a command's keys take. A read takes it indeed, as far as a copy that is here goes.
+    async fn explain(self: &Arc<Self>, command: &Command) -> Result<Reply> {
         let mut lines = Vec::new();
         for key in command.keys() {
             let slot = slot_of(key);
@@ -134,8 +137,18 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
                 String::from_utf8_lossy(key),
                 position_of(slot),
             ));
-            let is_here = self.explain_range(range, command.is_write(), &mut lines);
-            if is_here {
+            let Some(quorum) = self.explain_range(range, &mut lines) else {
+                continue;
+            };
+            if command.is_write() {
+                lines.push(format!(
+                    "logged, stored by {} of them, applied at the master",
+                    quorum.acknowledge()
+                ));
+            } else if !self.explain_read(range, quorum, &mut lines).await {
+                continue;
+            }
+            if self.is_here(range) {
                 let explanation = self.store.db().explain(&place(key)).await?;
                 lines.extend(explanation.to_string().lines().map(Into::into));
             }
@@ -143,14 +156,14 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
         Ok(Reply::Array(lines.into_iter().map(Reply::text).collect()))
     }
 
-    /// Who holds a range, and what it takes; tells whether a copy is here.
-    fn explain_range(&self, range: RangeId, is_write: bool, lines: &mut Vec<String>) -> bool {
+    /// Who holds a range; the quorums that hold for it, if a copy is here.
+    fn explain_range(&self, range: RangeId, lines: &mut Vec<String>) -> Option<Quorum> {
         let shard = self.shards[self.shard_of(range)].lock();
         let Some(copy) = shard.node.range(range) else {
             let route = self.view.load().routes.get(range as usize).copied();
             let master = route.map_or("nobody who is known".into(), |node| node.to_string());
             lines.push(format!("no copy is here: sent on to {master}"));
-            return false;
+            return None;
         };
         let voters = &copy.configuration().voters;
         let names: Vec<String> = voters
@@ -167,18 +180,45 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
             names.join(" "),
             voters.quorum
         ));
-        lines.push(if is_write {
-            format!(
-                "logged, stored by {} of them, applied at the master",
-                voters.quorum.acknowledge()
-            )
-        } else {
-            format!(
-                "read here at or past index {}, once {} of them follow the master",
-                copy.commit(),
-                voters.quorum.confirm()
-            )
-        });
+        Some(voters.quorum)
+    }
+
+    /// Has a read confirmed, as for a client; whether the copy that is here may answer it.
+    async fn explain_read(
+        self: &Arc<Self>,
+        range: RangeId,
+        quorum: Quorum,
+        lines: &mut Vec<String>,
+    ) -> bool {
+        let level = ReadLevel::Configured;
+        let read = |request| NodeInput::Read {
+            request,
+            range,
+            level,
+        };
+        let outcome = self.ask_one(range, Outcome::NotMaster(None), read).await;
+        let heard = quorum.confirm();
+        let line = match outcome {
+            Outcome::Read {
+                index,
+                behind_ms: None,
+            } => format!(
+                "read here at index {index} or later, which the master named once {heard} of them had confirmed it"
+            ),
+            Outcome::Read {
+                index,
+                behind_ms: Some(ms),
+            } => {
+                format!("read here at index {index}, {ms} ms behind the master")
+            }
+            outcome => {
+                lines.push(format!(
+                    "not read here: {outcome:?}; sent on to another copy"
+                ));
+                return false;
+            }
+        };
+        lines.push(line);
         true
     }
 }

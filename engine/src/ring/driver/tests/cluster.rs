@@ -29,6 +29,16 @@ fn three_nodes_that_join_hold_everything_and_any_of_them_serves() {
             let reply = cluster.ask(place, &format!("GET key{n}"));
             assert_eq!(reply, bulk(&n.to_string()), "key{n} at {place}");
         }
+        let key = n + 100;
+        cluster.ask(n % 3, &format!("SET key{key} {key}"));
+        // What explains a read has read.
+        for place in 0..3 {
+            let explained = cluster.ask(place, &format!("EXPLAIN GET key{key}"));
+            assert!(
+                format!("{explained:?}").contains("\"found, 3 bytes"),
+                "{explained:?}"
+            );
+        }
     }
     // Each answers for what it masters, and together they master everything.
     let keys: i64 = (0..3)
@@ -37,7 +47,7 @@ fn three_nodes_that_join_hold_everything_and_any_of_them_serves() {
             reply => panic!("{reply:?}"),
         })
         .sum();
-    assert_eq!(keys, 30);
+    assert_eq!(keys, 60);
     for place in 0..3 {
         assert_eq!(cluster.ask(place, "FLUSHALL"), Reply::OK);
     }
