@@ -13,6 +13,10 @@ use trilith_server::server::{
 };
 use trilith_server::sim::SimArgs;
 
+/// Commands, entries and replies are small, short-lived and cross threads: what it is made for.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let config = match cli.action {

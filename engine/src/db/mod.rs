@@ -243,17 +243,7 @@ impl<S: Storage, R: Runtime, M: Machine> Db<S, R, M> {
     #[inline]
     pub fn get_now(&self, key: &[u8], out: &mut Vec<u8>) -> Result<Option<bool>> {
         let core = self.core();
-        let before = out.len();
-        let hash = hash_key(key);
-        match core.known(hash, key, core.visible.load(Acquire), out)? {
-            Known::Here { deadline_ms, .. } if core.is_alive(deadline_ms) => Ok(Some(true)),
-            Known::Here { .. } | Known::Absent => {
-                out.truncate(before);
-                Ok(Some(false))
-            }
-            Known::Apart { .. } | Known::Older => Ok(None),
-            Known::Cold => core.get_cold_now(hash, key, out),
-        }
+        core.get_now(key, out, |deadline_ms| Some(core.is_alive(deadline_ms)))
     }
 
     /// The values of several keys, each as [`Db::get`] would answer. Faster than one after the other, as
@@ -486,19 +476,50 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         deadline_ms == 0 || deadline_ms > self.runtime.wall_ms()
     }
 
-    /// See [`Db::get_now`], for a key that the hash table does not know.
+    /// See [`Db::get_now`]. `is_alive` judges a deadline, or leaves it to whoever may wait.
     #[inline]
-    fn get_cold_now(&self, hash: u64, key: &[u8], out: &mut Vec<u8>) -> Result<Option<bool>> {
+    pub(crate) fn get_now(
+        &self,
+        key: &[u8],
+        out: &mut Vec<u8>,
+        is_alive: impl Fn(u64) -> Option<bool>,
+    ) -> Result<Option<bool>> {
+        let before = out.len();
+        let hash = hash_key(key);
+        let found = match self.known(hash, key, self.visible.load(Acquire), out)? {
+            Known::Here { deadline_ms, .. } => is_alive(deadline_ms),
+            Known::Absent => Some(false),
+            Known::Apart { .. } | Known::Older => None,
+            Known::Cold => return self.get_cold_now(hash, key, out, is_alive),
+        };
+        if found != Some(true) {
+            out.truncate(before);
+        }
+        Ok(found)
+    }
+
+    /// The same for a key that the hash table does not know.
+    #[inline]
+    fn get_cold_now(
+        &self,
+        hash: u64,
+        key: &[u8],
+        out: &mut Vec<u8>,
+        is_alive: impl Fn(u64) -> Option<bool>,
+    ) -> Result<Option<bool>> {
         let Some(found) = self.find_cold_now(hash, key) else {
             return Ok(None);
         };
-        let Some(found) = found?.filter(|found| self.is_alive(found.deadline_ms)) else {
+        let Some(found) = found? else {
             return Ok(Some(false));
         };
-        Ok(found.inline().map(|value| {
-            out.extend_from_slice(value);
-            true
-        }))
+        Ok(match is_alive(found.deadline_ms) {
+            Some(true) => found.inline().map(|value| {
+                out.extend_from_slice(value);
+                true
+            }),
+            dead => dead,
+        })
     }
 
     fn stats(&self) -> Stats {

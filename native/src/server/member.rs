@@ -143,9 +143,8 @@ impl Backend for Member {
         self.driver.execute(batch, how).await
     }
 
-    /// A read has to hear other copies first.
-    fn execute_now(&self, _: &Command, _: Consistency, _: &mut Encoder<'_>) -> bool {
-        false
+    fn execute_now(&self, command: &Command, how: Consistency, out: &mut Encoder<'_>) -> bool {
+        self.driver.execute_now(command, how, out)
     }
 
     async fn stats(&self) -> Stats {

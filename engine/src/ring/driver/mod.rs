@@ -30,7 +30,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use crate::command::{Command, Reply};
+use crate::command::{Command, Encoder, Reply};
 use crate::ring::ids::{NodeId, RangeId};
 use crate::ring::meta::Proposal;
 use crate::ring::node::Packet;
@@ -116,6 +116,11 @@ impl<S: Storage, R: Runtime, T: Transport> Driver<S, R, T> {
     /// their order. What fails is answered with an error; it is awaited for five seconds that a range has a master.
     pub async fn execute(&self, batch: Vec<Command>, how: Consistency) -> Vec<Reply> {
         self.inner.execute(batch, how).await
+    }
+
+    /// Answers a GET at once, if memory suffices and nobody else has to be asked. False, and nothing written, if not.
+    pub fn execute_now(&self, command: &Command, how: Consistency, out: &mut Encoder<'_>) -> bool {
+        self.inner.execute_now(command, how, out)
     }
 
     /// Has the meta range's master change the map.

@@ -42,6 +42,13 @@ impl Range {
         self.following.master()
     }
 
+    /// Whether whatever is applied here may be read, as the newest there is: nobody else can hold office.
+    pub fn may_read_alone(&self) -> bool {
+        let has_begun =
+            matches!(&self.role, Role::Master(office) if self.applied.index >= office.began_at);
+        has_begun && self.votes_alone() && !self.state.void && !self.ended
+    }
+
     /// Everything up to here is committed, as far as is known.
     pub fn commit(&self) -> Index {
         self.commit

@@ -198,9 +198,10 @@ impl Range {
         self.look_around();
     }
 
-    fn votes_alone(&self) -> bool {
+    /// Whether nobody else has a say in what becomes of the log.
+    pub(super) fn votes_alone(&self) -> bool {
         let configuration = self.log.configuration();
-        !configuration.is_joint() && configuration.voters.members.len() == 1
+        !configuration.is_joint() && configuration.voters.members == [self.me]
     }
 
     /// Whether enough replicas have lately followed this master for there to be no other.

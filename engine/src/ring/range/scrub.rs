@@ -42,6 +42,10 @@ impl Range {
             Role::Master(office) if office.findings.is_none() && commit >= office.began_at => {}
             _ => return,
         }
+        if self.log.configuration().members().len() == 1 {
+            // There is nothing to compare with.
+            return;
+        }
         let at = self.append(Content::Empty);
         self.scrubs.wanted = Some(at);
         for member in self.log.configuration().members() {

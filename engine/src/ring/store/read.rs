@@ -67,6 +67,18 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
         }))
     }
 
+    /// The value of a key, if memory suffices to tell: appended to `out`, and true; false if the key is not there.
+    /// `None` if [`RangeStore::read_in`] has to be asked. To whoever asks it is `now_ms`, by both clocks at least.
+    ///
+    /// # Errors
+    /// Those of storage.
+    pub fn get_now(&self, key: &[u8], now_ms: u64, out: &mut Vec<u8>) -> Result<Option<bool>> {
+        let core = self.db().core();
+        // What may have expired by one of the clocks is not decided here.
+        let alive = |deadline_ms| is_alive(deadline_ms, now_ms).then_some(true);
+        core.get_now(&place(key), out, alive)
+    }
+
     /// How many keys these ranges hold, those that have expired and are yet to be removed included.
     pub fn keys_in(&self, ranges: &[RangeId]) -> u64 {
         let counts = self.db().core().ranges.counts(ranges);

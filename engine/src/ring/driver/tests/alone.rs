@@ -1,12 +1,15 @@
 //! A cluster of one.
 
 use super::*;
+use crate::command::{Encoder, Protocol};
 use crate::storage::faulty::CrashMode;
 
 fn alone() -> Cluster {
     Cluster::founded(BALANCED, 3)
 }
 
+// In a page there is one thread.
+#[cfg(not(target_family = "wasm"))]
 #[test]
 fn what_a_driver_does_may_be_sent_between_threads() {
     fn assert_send<T: Send>(future: T) -> T {
@@ -145,6 +148,37 @@ fn commands_about_all_keys_see_all_of_them() {
         panic!("no explanation");
     };
     assert!(lines.len() > 3, "{lines:?}");
+}
+
+/// What a GET is answered at once, if it is.
+fn at_once(cluster: &Cluster, key: &'static str) -> Option<String> {
+    let mut out = Vec::new();
+    let mut encoder = Encoder::new(&mut out, Protocol::Resp2);
+    let get = Command::Get(key.into());
+    let node = cluster.node(0);
+    node.execute_now(&get, Consistency::default(), &mut encoder)
+        .then(|| String::from_utf8(out).unwrap())
+}
+
+#[test]
+fn who_is_alone_reads_without_asking() {
+    let cluster = alone();
+    cluster.ask(0, "SET k v");
+    assert_eq!(at_once(&cluster, "k").unwrap(), "$1\r\nv\r\n");
+    assert_eq!(at_once(&cluster, "none").unwrap(), "$-1\r\n");
+    // A life that ends is the log's to judge, once it may be over.
+    cluster.ask(0, "SET k v PX 1000");
+    assert!(at_once(&cluster, "k").is_some());
+    cluster.pass(1_000);
+    assert_eq!(at_once(&cluster, "k"), None);
+    assert_eq!(cluster.ask(0, "GET k"), Reply::Null);
+}
+
+#[test]
+fn who_is_not_alone_asks() {
+    let cluster = Cluster::of(3, BALANCED);
+    cluster.ask(0, "SET k v");
+    assert_eq!(at_once(&cluster, "k"), None);
 }
 
 #[test]
