@@ -133,9 +133,12 @@ impl<S: Storage, R: Runtime, M: Machine> Applying<'_, S, R, M> {
 
     fn finish(&mut self, range: u32, logged: &Logged, change: Counts) -> Result<()> {
         let core = self.core;
+        // A memtable that is yet to be flushed may have been frozen between the entry's record and now.
+        let frozen_upto = core.frozen.lock().back().map_or(0, |last| last.position);
         {
             let mut book = core.ranges.book.lock();
             let state = book.live_mut(range)?;
+            state.let_go(logged.index, frozen_upto);
             state.applied = Applied {
                 term: logged.term,
                 index: logged.index,

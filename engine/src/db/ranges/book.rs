@@ -36,7 +36,8 @@ pub(super) struct RangeState {
     pub counts: Counts,
     /// The last index that is in tables.
     pub flushed: u64,
-    /// Entries behind `flushed` that the log holds, by index.
+    /// Entries that the log holds and a flush may have to write again, by index: those that are not applied, and
+    /// those that were applied after a memtable had been frozen that is yet to be flushed.
     pub held: BTreeMap<u64, Held>,
 }
 
@@ -56,6 +57,14 @@ impl RangeState {
         }
         if entry.index > self.flushed {
             self.held.insert(entry.index, Held { position, entry });
+        }
+    }
+
+    /// Takes note that an entry is applied. The log up to `frozen_upto` may go before the memtable that it is in.
+    pub fn let_go(&mut self, index: u64, frozen_upto: u64) {
+        let stays = |held: &Held| held.position > frozen_upto;
+        if self.held.get(&index).is_some_and(stays) {
+            self.held.remove(&index);
         }
     }
 
