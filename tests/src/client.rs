@@ -47,10 +47,19 @@ pub struct Client {
 impl Client {
     /// Connects. A server that does not answer within 30 s fails the test instead of hanging it.
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
-        let writer = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+        Self::connect_within(address, Duration::from_secs(5), Duration::from_secs(30))
+    }
+
+    /// Connects, with limits of one's own to connecting and to each wait for the server.
+    pub fn connect_within(
+        address: SocketAddr,
+        connect: Duration,
+        reply: Duration,
+    ) -> io::Result<Self> {
+        let writer = TcpStream::connect_timeout(&address, connect)?;
         writer.set_nodelay(true)?;
-        writer.set_read_timeout(Some(Duration::from_secs(30)))?;
-        writer.set_write_timeout(Some(Duration::from_secs(30)))?;
+        writer.set_read_timeout(Some(reply))?;
+        writer.set_write_timeout(Some(reply))?;
         Ok(Self {
             reader: BufReader::with_capacity(64 * 1024, writer.try_clone()?),
             writer,
@@ -82,6 +91,26 @@ impl Client {
     /// Reads one reply.
     pub fn receive(&mut self) -> io::Result<Reply> {
         read_reply(&mut self.reader)
+    }
+
+    /// Sets how long a reply may take. After one that took longer the connection is of no use.
+    pub fn set_limit(&mut self, limit: Duration) -> io::Result<()> {
+        self.writer.set_read_timeout(Some(limit))
+    }
+
+    /// The two directions apart, for who sends more before it has read the replies.
+    pub fn split(self) -> (TcpStream, Replies) {
+        (self.writer, Replies(self.reader))
+    }
+}
+
+/// The replies of a [`Client`] that was split.
+pub struct Replies(BufReader<TcpStream>);
+
+impl Replies {
+    /// Reads the next one.
+    pub fn receive(&mut self) -> io::Result<Reply> {
+        read_reply(&mut self.0)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Every process belongs to a [`Server`], and so never outlives the test.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
@@ -23,7 +23,20 @@ pub struct ClusterOptions {
     nodes: usize,
     quorum: (u8, u8, u8),
     zones: Vec<String>,
+    machines: Vec<Machine>,
+    moves_at_once: Option<usize>,
     server: ServerOptions,
+}
+
+/// Where a node runs, if that is not simply here.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Its address.
+    pub host: IpAddr,
+    /// The port for clients.
+    pub port: u16,
+    /// The command by which a program is run there.
+    pub within: Vec<String>,
 }
 
 impl Default for ClusterOptions {
@@ -33,6 +46,8 @@ impl Default for ClusterOptions {
             nodes: 3,
             quorum: (3, 2, 2),
             zones: Vec::new(),
+            machines: Vec::new(),
+            moves_at_once: None,
             server: ServerOptions::default(),
         }
     }
@@ -60,6 +75,20 @@ impl ClusterOptions {
         self
     }
 
+    /// Sets where the nodes run: as many as there will be nodes.
+    #[must_use]
+    pub fn machines(mut self, machines: impl IntoIterator<Item = Machine>) -> Self {
+        self.machines = machines.into_iter().collect();
+        self
+    }
+
+    /// Sets how many ranges a node moves at once, from the start: with more than usual a cluster is settled sooner.
+    #[must_use]
+    pub fn moves_at_once(mut self, ranges: usize) -> Self {
+        self.moves_at_once = Some(ranges);
+        self
+    }
+
     /// Sets how each server is started.
     #[must_use]
     pub fn server(mut self, server: ServerOptions) -> Self {
@@ -74,8 +103,11 @@ impl ClusterOptions {
             nodes: Vec::new(),
             options: self,
         };
-        for _ in 0..cluster.options.nodes {
+        for number in 0..cluster.options.nodes {
             cluster.add()?;
+            if number == 0 {
+                cluster.set_moves_at_once()?;
+            }
         }
         cluster.await_settled(Duration::from_secs(60))?;
         Ok(cluster)
@@ -90,7 +122,7 @@ pub struct Cluster {
 }
 
 struct Node {
-    port: u16,
+    address: SocketAddr,
     id: String,
     server: Option<Server>,
 }
@@ -106,14 +138,24 @@ impl Cluster {
         let number = self.nodes.len();
         let options = self.options_of(number);
         let server = options.in_cluster().start(&self.data(number))?;
-        let port = server.address().port();
         self.nodes.push(Node {
-            port,
+            address: server.address(),
             id: String::new(),
             server: Some(server),
         });
         self.nodes[number].id = self.learn_id(number)?;
         Ok(number)
+    }
+
+    fn set_moves_at_once(&self) -> io::Result<()> {
+        let Some(ranges) = self.options.moves_at_once else {
+            return Ok(());
+        };
+        let rate = ["rate", "--bytes-per-second", "1gb", "--at-once"];
+        await_some("the rate", Duration::from_secs(30), || {
+            let output = self.trilith(0, &[&rate[..], &[&ranges.to_string()]].concat());
+            output.ok()?.status.success().then_some(())
+        })
     }
 
     /// The first node founds the cluster, if its store knows of none; the others join one that runs.
@@ -126,6 +168,10 @@ impl Cluster {
         } else {
             let contact = self.running().first().copied().unwrap_or(0);
             options = options.arguments(["--join", &self.address(contact).to_string()]);
+        }
+        if let Some(machine) = self.options.machines.get(number) {
+            let within = machine.within.iter().map(String::as_str);
+            options = options.host(machine.host).port(machine.port).within(within);
         }
         let zones = &self.options.zones;
         if zones.is_empty() {
@@ -158,7 +204,12 @@ impl Cluster {
 
     /// Where a node speaks RESP, or did.
     pub fn address(&self, number: usize) -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, self.nodes[number].port))
+        self.nodes[number].address
+    }
+
+    /// Where all nodes speak RESP, or did.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(|node| node.address).collect()
     }
 
     /// A new connection to a node.
@@ -180,6 +231,40 @@ impl Cluster {
         }
     }
 
+    /// Ends all nodes as `kill -9` does, as nearly at once as threads can.
+    pub fn kill_all(&mut self) -> io::Result<()> {
+        let servers = self.nodes.iter_mut().filter_map(|node| node.server.take());
+        std::thread::scope(|scope| {
+            let kills: Vec<_> = servers
+                .map(|server| scope.spawn(|| server.kill()))
+                .collect();
+            let ended = |kill: std::thread::ScopedJoinHandle<'_, io::Result<()>>| {
+                kill.join()
+                    .unwrap_or_else(|_| Err(io::Error::other("a kill panicked")))
+            };
+            kills.into_iter().try_for_each(ended)
+        })
+    }
+
+    /// Holds a node's process up until it is told to [go on](Self::resume). It still counts as running.
+    #[cfg(unix)]
+    pub fn pause(&self, number: usize) -> io::Result<()> {
+        self.signal(number, "STOP")
+    }
+
+    /// Has a node's process go on.
+    #[cfg(unix)]
+    pub fn resume(&self, number: usize) -> io::Result<()> {
+        self.signal(number, "CONT")
+    }
+
+    #[cfg(unix)]
+    fn signal(&self, number: usize, name: &str) -> io::Result<()> {
+        let server = self.nodes[number].server.as_ref();
+        let server = server.ok_or_else(|| io::Error::other("the node does not run"))?;
+        server.signal(name)
+    }
+
     /// Stops a node as a service manager does.
     #[cfg(unix)]
     pub fn stop(&mut self, number: usize) -> io::Result<()> {
@@ -198,7 +283,7 @@ impl Cluster {
     /// Starts a node again, with the store and the port that it had.
     pub fn restart(&mut self, number: usize) -> io::Result<()> {
         let mut options = self.options_of(number);
-        options = options.in_cluster().port(self.nodes[number].port);
+        options = options.in_cluster().port(self.nodes[number].address.port());
         self.nodes[number].server = Some(options.start(&self.data(number))?);
         Ok(())
     }

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -30,8 +30,10 @@ pub struct ServerOptions {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     start_limit: Duration,
+    host: IpAddr,
     port: Option<u16>,
     in_cluster: bool,
+    within: Vec<String>,
 }
 
 impl Default for ServerOptions {
@@ -41,8 +43,10 @@ impl Default for ServerOptions {
             arguments: Vec::new(),
             environment: Vec::new(),
             start_limit: Duration::from_secs(30),
+            host: Ipv4Addr::LOCALHOST.into(),
             port: None,
             in_cluster: false,
+            within: Vec::new(),
         }
     }
 }
@@ -83,6 +87,20 @@ impl ServerOptions {
         self
     }
 
+    /// Sets the address to listen on, instead of the loopback's; with a port, for none is looked for there.
+    #[must_use]
+    pub fn host(mut self, host: IpAddr) -> Self {
+        self.host = host;
+        self
+    }
+
+    /// Runs the server by a command that becomes it, such as `nsenter`.
+    #[must_use]
+    pub fn within<A: Into<String>>(mut self, command: impl IntoIterator<Item = A>) -> Self {
+        self.within = command.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// Chooses a port for which the one that other nodes use is free too.
     #[must_use]
     pub fn in_cluster(mut self) -> Self {
@@ -116,10 +134,12 @@ impl ServerOptions {
         let (port, http_port) = self.ports()?;
         let log = data.with_extension("server.log");
         let output = File::create(&log)?;
-        let child = Command::new(binary()?)
+        let child = self
+            .command()?
             .arg("serve")
             .arg("--data")
             .arg(data)
+            .args(["--bind", &self.host.to_string()])
             .args(["--port", &port.to_string()])
             .args(["--http-port", &http_port.to_string()])
             .args(["--appendfsync", self.appendfsync])
@@ -131,12 +151,23 @@ impl ServerOptions {
             .spawn()?;
         let mut server = Server {
             child,
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            address: SocketAddr::from((self.host, port)),
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, http_port)),
             log,
         };
         server.await_pong(self.start_limit)?;
         Ok(server)
+    }
+
+    /// The binary, by way of what it runs within.
+    fn command(&self) -> io::Result<Command> {
+        let binary = binary()?;
+        let Some((program, arguments)) = self.within.split_first() else {
+            return Ok(Command::new(binary));
+        };
+        let mut command = Command::new(program);
+        command.args(arguments).arg(binary);
+        Ok(command)
     }
 }
 
@@ -193,14 +224,21 @@ impl Server {
     /// Asks the process to stop, as a service manager does, and waits for it.
     #[cfg(unix)]
     pub fn terminate(mut self, limit: Duration) -> io::Result<ExitStatus> {
+        self.signal("TERM")?;
+        self.await_exit(limit)
+    }
+
+    /// Sends the process the signal of this name, such as `STOP`.
+    #[cfg(unix)]
+    pub fn signal(&self, name: &str) -> io::Result<()> {
         // std sends no signal but SIGKILL, and one call is not worth a dependency.
         let status = Command::new("kill")
-            .args(["-TERM", &self.pid().to_string()])
+            .args([&format!("-{name}"), &self.pid().to_string()])
             .status()?;
-        if !status.success() {
-            return Err(io::Error::other("kill -TERM failed"));
+        if status.success() {
+            return Ok(());
         }
-        self.await_exit(limit)
+        Err(io::Error::other(format!("kill -{name} failed")))
     }
 
     /// Sends SHUTDOWN and waits for the process to end.
@@ -270,7 +308,6 @@ impl Drop for Server {
     }
 }
 
-/// Two ports that were free a moment ago.
 /// A port that is free together with its bus. Both lie below those that systems give to outgoing connections, one
 /// of which might take the bus's between now and then, or while its node is down.
 fn cluster_port() -> io::Result<u16> {
@@ -287,6 +324,7 @@ fn cluster_port() -> io::Result<u16> {
     Err(io::Error::other("no port is free together with its bus"))
 }
 
+/// Two ports that were free a moment ago.
 fn free_ports() -> io::Result<(u16, u16)> {
     // Both are held at once, or they could be the same.
     let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
