@@ -24,7 +24,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         &self,
         range: u32,
         incarnation: u128,
-        notes: Vec<Note>,
+        notes: impl IntoIterator<Item = Note>,
     ) -> Result<Ticket> {
         self.health.check_writable()?;
         let mut book = self.ranges.book.lock();

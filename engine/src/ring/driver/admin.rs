@@ -194,7 +194,10 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
         if self.set_closed() {
             // What was appended is settled, so that nobody waits in vain.
             let began_ms = self.now_ms();
-            let is_idle = || self.shards.iter().all(|shard| shard.lock().is_idle());
+            let is_idle = || {
+                let are_idle = self.shards.iter().all(|shard| shard.lock().is_idle());
+                are_idle && self.alone.lock().is_idle()
+            };
             while !is_idle() && self.now_ms() < began_ms + LEAVING_MS {
                 self.sleep_ms(5).await;
             }

@@ -112,6 +112,7 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
     pub(super) async fn ask(self: &Arc<Self>, ops: &[Op<'_>], how: Consistency) -> Vec<Outcome> {
         let round = Round::new(ops.len());
         let mut elsewhere = Vec::new();
+        let mut failure = None;
         for shard in 0..self.shards.len() {
             let is_its = |(_, op): &(usize, &Op<'_>)| self.shard_of(op.range) == shard;
             let mut its = ops.iter().enumerate().filter(is_its).peekable();
@@ -120,12 +121,30 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
             }
             self.step(shard, |shard, now| {
                 for (place, op) in its {
-                    if !shard.submit(now, op, how, place, &round) {
-                        elsewhere.push(place);
+                    let entered = match op.kind {
+                        // More copies than one is more than there are.
+                        Kind::Write if how.w <= 1 => {
+                            let alone = &mut self.alone.lock();
+                            shard.enter_alone(now, op, alone, &round, place)
+                        }
+                        _ => Ok(false),
+                    };
+                    match entered {
+                        Ok(true) => {}
+                        Ok(false) if shard.submit(now, op, how, place, &round) => {}
+                        Ok(false) => elsewhere.push(place),
+                        Err(error) => {
+                            failure = Some(error);
+                            round.put(place, Outcome::Unknown);
+                        }
                     }
                 }
             });
         }
+        if let Some(error) = failure {
+            self.fail(error);
+        }
+        self.carry_alone();
         for place in elsewhere {
             self.read_elsewhere(&ops[place], how.level(), place, &round);
         }

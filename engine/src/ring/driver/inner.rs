@@ -9,6 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use super::alone::Alone;
 use super::counters::Counters;
 use super::job::{Done, Job, perform};
 use super::map::Known;
@@ -36,6 +37,8 @@ pub(super) struct Inner<S: Storage, R: Runtime, T: Transport> {
     pub(super) view: ArcSwap<View>,
     pub(super) known: Mutex<Known>,
     pub(super) heard: Mutex<Heard>,
+    /// Writes of ranges that are all here.
+    pub(super) alone: Mutex<Alone>,
     /// Reads that were sent on to other nodes.
     pub(super) remote: Mutex<Remote>,
     pub(super) cursors: Mutex<Cursors>,
@@ -73,6 +76,7 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
             view: ArcSwap::from_pointee(View::unknown(id)),
             known: Mutex::default(),
             heard: Mutex::default(),
+            alone: Mutex::default(),
             cursors: Mutex::default(),
             open_bytes: AtomicUsize::new(0),
             serving: AtomicUsize::new(0),

@@ -8,6 +8,7 @@
 //! might, is no more than a slow node.
 
 mod admin;
+mod alone;
 mod clients;
 mod counters;
 mod execute;

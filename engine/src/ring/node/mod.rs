@@ -11,10 +11,12 @@ mod steer;
 mod throttle;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::effect::{Effect, Input, Now, Outcome, ReadLevel};
+use super::entry::Entry;
 use super::ids::{LogId, NodeId, RangeId, RequestId};
 use super::membership::{Configuration, Member};
 use super::message::{Body, Message};
@@ -192,6 +194,33 @@ impl Node {
                 level,
             } => self.read(now, request, range, level, out),
         }
+    }
+
+    /// Appends a command to a range that is all here, see [`Range::append_alone`].
+    pub fn append_alone(
+        &mut self,
+        now: Now,
+        range: RangeId,
+        payload: &Bytes,
+    ) -> Option<(Arc<Entry>, u64)> {
+        self.ranges.get_mut(&range)?.append_alone(now, payload)
+    }
+
+    /// Such entries are applied, see [`Range::applied_alone`].
+    pub fn applied_alone(
+        &mut self,
+        now: Now,
+        range: RangeId,
+        append: u64,
+        upto: LogId,
+        out: &mut Vec<NodeEffect>,
+    ) {
+        let mut effects = std::mem::take(&mut self.effects);
+        if let Some(replica) = self.ranges.get_mut(&range) {
+            replica.applied_alone(now, append, upto, &mut effects);
+            self.touched.push(range);
+        }
+        self.sort_out(range, effects, out);
     }
 
     /// Hands out what the steps since the last flush have gathered.

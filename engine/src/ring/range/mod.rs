@@ -2,11 +2,12 @@
 //!
 //! A replica follows, campaigns or is the master. Each file holds one concern of it: `election`, `follower`,
 //! `office` and `replication` (the master's side), `writes`, `reads`, `snapshots`, `change`, `clock`, `scrub`,
-//! `recover`.
+//! `recover`; `alone` is the short way where there is but one replica.
 //!
 //! The core is stepped with inputs and gathers what is to be logged; [`Range::flush`] hands it out after a
 //! batch of them, so that many writes are one append and one message to each follower.
 
+mod alone;
 mod appends;
 mod change;
 mod clock;

@@ -100,21 +100,25 @@ impl Range {
 
     /// Appends an entry of this master's term.
     pub(super) fn append(&mut self, content: Content) -> LogId {
-        let last = self.log.last();
-        let is_command = matches!(content, Content::Command(_));
-        let entry = Entry {
-            term: self.state.term,
-            index: last.index + 1,
-            time_ms: self.entry_time_ms(),
-            seed: if is_command { self.random.next() } else { 0 },
-            content,
-        };
+        let entry = self.next_entry(content);
         let at = entry.id();
         self.push(Arc::new(entry));
         if self.breaks(Mutation::ApplyUncommitted) || self.breaks(Mutation::CountUnsynced) {
             self.advance();
         }
         at
+    }
+
+    /// The entry that this master appends next.
+    pub(super) fn next_entry(&mut self, content: Content) -> Entry {
+        let is_command = matches!(content, Content::Command(_));
+        Entry {
+            term: self.state.term,
+            index: self.log.last().index + 1,
+            time_ms: self.entry_time_ms(),
+            seed: if is_command { self.random.next() } else { 0 },
+            content,
+        }
     }
 
     pub(super) fn note_replies(&mut self, replies: Vec<(Index, Reply)>) {

@@ -65,19 +65,31 @@ struct Inner<S: Storage, R: Runtime> {
 #[must_use = "what was appended is promised nothing until it has settled"]
 pub struct Ticket(crate::db::Ticket);
 
+/// Where each arc's keys begin, and where the last one's end.
+static STARTS: [[u8; 2]; ARCS as usize + 1] = {
+    let mut starts = [[0; 2]; ARCS as usize + 1];
+    let mut arc = 0;
+    while arc <= ARCS {
+        starts[arc as usize] = arc.to_be_bytes();
+        arc += 1;
+    }
+    starts
+};
+
 /// Where a range's keys lie.
 fn span_of(range: RangeId) -> Result<RangeSpan> {
-    let (start, end) = match u16::try_from(range) {
-        Ok(arc) if arc < ARCS => (arc, Some(arc + 1)),
-        // Behind every arc.
-        _ if range == META => (u16::MAX, None),
-        _ => return Err(invalid(format!("there is no range {range}"))),
-    };
-    let bytes = |arc: u16| Bytes::copy_from_slice(&arc.to_be_bytes());
-    Ok(RangeSpan {
-        start: bytes(start),
-        end: end.map(bytes),
-    })
+    match STARTS.get(range as usize..).unwrap_or_default() {
+        [start, end, ..] => Ok(RangeSpan {
+            start: Bytes::from_static(start),
+            end: Some(Bytes::from_static(end)),
+        }),
+        _ if range == META => Ok(RangeSpan {
+            // Behind every arc.
+            start: Bytes::from_static(&[0xff, 0xff]),
+            end: None,
+        }),
+        _ => Err(invalid(format!("there is no range {range}"))),
+    }
 }
 
 /// Where the state of [`META`] lies.
@@ -142,6 +154,22 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
             .map(Ticket)
     }
 
+    /// As [`RangeStore::append`], for one entry.
+    ///
+    /// # Errors
+    /// As [`RangeStore::append`].
+    pub fn append_entry(
+        &self,
+        range: RangeId,
+        incarnation: LogId,
+        entry: &Entry,
+    ) -> Result<Ticket> {
+        let note = Note::Entry(encode::logged(entry)?);
+        let core = self.db().core();
+        core.append_to_range(range, incarnation.to_number(), [note])
+            .map(Ticket)
+    }
+
     /// Waits until everything up to the ticket is as durable as the store's entries have to be, and at least
     /// as `at_least` says.
     ///
@@ -182,6 +210,25 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
             if let Some(reply) = applying.apply(range, &span, &logged).await? {
                 replies.push((entry.index, reply));
             }
+        }
+        Ok(replies)
+    }
+
+    /// As [`RangeStore::apply`], for commands of several ranges; the reply of each.
+    ///
+    /// # Errors
+    /// As [`RangeStore::apply`].
+    pub async fn apply_each(
+        &self,
+        entries: impl Iterator<Item = (RangeId, &Entry)>,
+    ) -> Result<Vec<Reply>> {
+        let mut replies = Vec::with_capacity(entries.size_hint().0);
+        let mut applying = self.db().core().begin_apply().await?;
+        for (range, entry) in entries {
+            let span = span_of(range)?;
+            let logged = encode::logged(entry)?;
+            let reply = applying.apply(range, &span, &logged).await?;
+            replies.push(reply.ok_or_else(|| invalid("this entry is no command"))?);
         }
         Ok(replies)
     }

@@ -2,6 +2,7 @@
 
 mod alone;
 mod cluster;
+mod short_way;
 mod trouble;
 
 use std::collections::BTreeMap;
