@@ -35,6 +35,8 @@ pub struct Machine {
     pub host: IpAddr,
     /// The port for clients.
     pub port: u16,
+    /// Where others reach the node, if that is somewhere else.
+    pub announce: Option<SocketAddr>,
     /// The command by which a program is run there.
     pub within: Vec<String>,
 }
@@ -122,6 +124,9 @@ pub struct Cluster {
 }
 
 struct Node {
+    /// Where it listens.
+    port: u16,
+    /// Where it is reached.
     address: SocketAddr,
     id: String,
     server: Option<Server>,
@@ -138,8 +143,11 @@ impl Cluster {
         let number = self.nodes.len();
         let options = self.options_of(number);
         let server = options.in_cluster().start(&self.data(number))?;
+        let machine = self.options.machines.get(number);
+        let announce = machine.and_then(|machine| machine.announce);
         self.nodes.push(Node {
-            address: server.address(),
+            port: server.address().port(),
+            address: announce.unwrap_or(server.address()),
             id: String::new(),
             server: Some(server),
         });
@@ -172,6 +180,9 @@ impl Cluster {
         if let Some(machine) = self.options.machines.get(number) {
             let within = machine.within.iter().map(String::as_str);
             options = options.host(machine.host).port(machine.port).within(within);
+            if let Some(announce) = machine.announce {
+                options = options.arguments(["--announce", &announce.to_string()]);
+            }
         }
         let zones = &self.options.zones;
         if zones.is_empty() {
@@ -283,7 +294,7 @@ impl Cluster {
     /// Starts a node again, with the store and the port that it had.
     pub fn restart(&mut self, number: usize) -> io::Result<()> {
         let mut options = self.options_of(number);
-        options = options.in_cluster().port(self.nodes[number].address.port());
+        options = options.in_cluster().port(self.nodes[number].port);
         self.nodes[number].server = Some(options.start(&self.data(number))?);
         Ok(())
     }

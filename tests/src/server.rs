@@ -18,7 +18,7 @@ use crate::{Client, Reply};
 const CLUSTER_PORTS: u32 = 5_000;
 
 /// Nodes of a cluster speak to each other on a port that is higher by this.
-const BUS_OFFSET: u16 = 10_000;
+pub const BUS_OFFSET: u16 = 10_000;
 
 /// A port that was free a moment ago may be taken by now: how often another one is tried.
 const PORT_ATTEMPTS: usize = 5;
@@ -310,7 +310,7 @@ impl Drop for Server {
 
 /// A port that is free together with its bus. Both lie below those that systems give to outgoing connections, one
 /// of which might take the bus's between now and then, or while its node is down.
-fn cluster_port() -> io::Result<u16> {
+pub fn cluster_port() -> io::Result<u16> {
     static TAKEN: AtomicU32 = AtomicU32::new(0);
     let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
     for _ in 0..CLUSTER_PORTS {

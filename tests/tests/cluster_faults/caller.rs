@@ -28,7 +28,7 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(3);
 const BACKOFF: Duration = Duration::from_millis(10);
 
 /// How long a node is left alone that was of no use.
-const AVOIDED_FOR: Duration = Duration::from_millis(500);
+const AVOIDED_FOR: Duration = Duration::from_secs(1);
 
 /// First slot, last slot, and who masters them.
 type Slots = Vec<(i64, i64, SocketAddr)>;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use trilith::sim::checkers::{
@@ -26,15 +25,7 @@ const LAST_CLIENT: u32 = u32::MAX;
 
 /// Reads every key by way of every node, strongly, and judges all that was recorded. All other clients have stopped.
 pub fn judge(recorder: &Recorder, nodes: &[SocketAddr]) {
-    let nodes: Arc<[SocketAddr]> = nodes.into();
-    let mut last = BTreeMap::new();
-    for at in 0..nodes.len() {
-        let one: Arc<[SocketAddr]> = nodes[at..=at].into();
-        let mut caller = Caller::plain(one, 0);
-        for key in 0..KEYS {
-            last.insert(key, read(&mut caller, recorder, key));
-        }
-    }
+    let last = read_all(recorder, nodes);
     let history = recorder.history();
     println!("{}", summary(&history, recorder));
     let surprises = recorder.surprises();
@@ -43,11 +34,23 @@ pub fn judge(recorder: &Recorder, nodes: &[SocketAddr]) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Reads every key by way of every node. What they hold.
+pub fn read_all(recorder: &Recorder, nodes: &[SocketAddr]) -> BTreeMap<Key, Option<Value>> {
+    let mut last = BTreeMap::new();
+    for &node in nodes {
+        let mut caller = Caller::plain([node].into(), 0);
+        for key in 0..KEYS {
+            last.insert(key, read(&mut caller, recorder, key));
+        }
+    }
+    last
+}
+
 fn read(caller: &mut Caller, recorder: &Recorder, key: Key) -> Option<Value> {
     await_some(&keys::name(key), READ_WITHIN, || {
         let (id, _) = ask(LAST_CLIENT, caller, recorder, Op::Get(key));
-        match &recorder.history().operations()[id].outcome {
-            Outcome::Ok(Seen::Value(value)) => Some(value.clone()),
+        match recorder.outcome(id) {
+            Outcome::Ok(Seen::Value(value)) => Some(value),
             _ => None,
         }
     })

@@ -40,3 +40,16 @@ fn three_nodes_that_are_killed_at_once_come_back_with_everything() {
     trial.note("restarted");
     trial.finish();
 }
+
+/// W is N: nothing is written while one is away, and that is said; reads go on.
+#[test]
+fn where_writes_take_all_copies_one_that_is_killed_stops_writes_and_not_reads() {
+    let mut trial = Trial::start(ClusterOptions::default().quorum(3, 3, 1));
+    trial.cluster.kill(1).unwrap();
+    trial.note("killed");
+    trial.await_refusals("NOREPLICAS");
+    trial.read_every_key();
+    trial.cluster.restart(1).unwrap();
+    trial.note("restarted");
+    trial.finish();
+}

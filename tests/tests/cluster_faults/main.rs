@@ -17,6 +17,7 @@ mod machines;
 mod network;
 mod partition;
 mod pause;
+mod proxies;
 mod recorder;
 mod trial;
 mod turn;

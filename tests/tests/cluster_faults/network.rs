@@ -50,6 +50,7 @@ impl Network {
         let machine = |machine| Machine {
             host: IpAddr::V4(host(machine)),
             port: PORT,
+            announce: None,
             within: vec![
                 "nsenter".into(),
                 format!("--net=/run/netns/machine-{machine}"),

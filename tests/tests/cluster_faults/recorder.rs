@@ -131,6 +131,12 @@ impl Recorder {
         self.surprises.lock().unwrap().clone()
     }
 
+    /// How an operation ended.
+    pub fn outcome(&self, id: OpId) -> Outcome {
+        let history = self.history.lock().unwrap();
+        history.operations()[id].outcome.clone()
+    }
+
     /// All that was noted so far.
     pub fn history(&self) -> History {
         self.history.lock().unwrap().clone()

@@ -9,7 +9,7 @@ use trilith_tests::cluster::await_some;
 use trilith_tests::{Cluster, ClusterOptions};
 
 use crate::caller::slots;
-use crate::judge::judge;
+use crate::judge::{judge, read_all};
 use crate::keys::{self, KEYS};
 use crate::load::Load;
 use crate::turn::Turn;
@@ -93,6 +93,27 @@ impl Trial {
         let reads = self.load.await_reads("reads meanwhile", &all_keys(), 1);
         reads.unwrap();
         self.note("written and read meanwhile");
+    }
+
+    /// Reads every key by way of each node that runs, for who cannot wait for clients that mostly write.
+    pub fn read_every_key(&self) {
+        let running = self.cluster.running();
+        let nodes: Vec<_> = running
+            .iter()
+            .map(|&node| self.cluster.address(node))
+            .collect();
+        read_all(&self.load.recorder, &nodes);
+        self.note("read every key");
+    }
+
+    /// Waits until clients were refused with an error that begins with this word.
+    pub fn await_refusals(&self, word: &str) {
+        let refused = await_some(word, NOTICED_WITHIN, || {
+            let errors = self.load.recorder.errors();
+            errors.contains_key(word).then_some(())
+        });
+        refused.unwrap();
+        self.note(&format!("refused with {word}"));
     }
 
     /// Waits until one node has heard nothing of another for longer than an election takes.
