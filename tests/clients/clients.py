@@ -59,7 +59,8 @@ def up_to_date(directory, sources):
 
 PYTHON = os.path.join(TARGET, "python")
 NODE = os.path.join(TARGET, "node")
-RUST = os.path.join(ROOT, "target", "debug", "trilith-redis-rs")
+RUST_TARGET = os.path.join(TARGET, "rust")
+RUST = os.path.join(RUST_TARGET, "debug", "trilith-redis-rs")
 
 
 def install_python():
@@ -92,8 +93,9 @@ def install_node():
 
 def install_rust():
     manifest = os.path.join(HERE, "redis-rs", "Cargo.toml")
-    target = os.path.join(ROOT, "target")
-    run_quietly("cargo.log", ["cargo", "build", "--locked", "--manifest-path", manifest, "--target-dir", target])
+    # A directory of its own, so that it waits for no other build.
+    build = ["cargo", "build", "--locked", "--manifest-path", manifest, "--target-dir", RUST_TARGET]
+    run_quietly("cargo.log", build)
 
 
 def install_redis_tools():

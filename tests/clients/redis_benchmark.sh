@@ -89,6 +89,7 @@ while read -r order phase; do
     plain) plain $((8 * REQUESTS)) </dev/null ;;
     load) load "$phase" ;;
     end) end ;;
-    verify) echo '{"operations": 1, "lost": []}' ;;
+    # It keeps no account of what it writes.
+    verify) echo '{}' ;;
   esac
 done
