@@ -135,7 +135,7 @@ impl Invariants {
         }
     }
 
-    /// A copy's state has been made anew, by replay or from another copy.
+    /// A copy's state has been made anew from another copy, or is no more.
     fn is_renewed(&mut self, node: NodeId, range: RangeId) {
         if let Some(found) = self.rotten.get_mut(&(node, range)) {
             *found = true;
@@ -170,7 +170,7 @@ impl Invariants {
                     known.for_each(|(_, found)| *found = true);
                 }
             }
-            Event::SnapshotInstalled { .. } => self.is_renewed(node, range),
+            Event::SnapshotInstalled { .. } | Event::Destroyed => self.is_renewed(node, range),
             _ => {}
         }
         let promises = self.promises;
