@@ -66,6 +66,11 @@ impl Caller {
         }
     }
 
+    /// The nodes that it knows of.
+    pub fn nodes(&self) -> &[SocketAddr] {
+        &self.nodes
+    }
+
     /// Asks for something that concerns a slot.
     pub fn call(&mut self, slot: u16, command: &[String]) -> Ended {
         let began = Instant::now();

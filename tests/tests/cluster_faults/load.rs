@@ -57,13 +57,8 @@ impl Load {
         await_more(when, keys, more, || self.recorder.reads())
     }
 
-    /// Has every client finish what it is at. What they recorded.
-    pub fn stop(mut self) -> Arc<Recorder> {
-        self.end();
-        Arc::clone(&self.recorder)
-    }
-
-    fn end(&mut self) {
+    /// Has every client finish what it is at.
+    pub fn end(&mut self) {
         self.stop.store(true, Relaxed);
         for thread in self.threads.drain(..) {
             // One that panicked has said so, and has left its operation open.

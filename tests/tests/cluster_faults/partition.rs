@@ -28,7 +28,27 @@ fn a_master_whose_proxies_hold_everything_back_is_taken_back() {
     let proxies = Proxies::new(3).unwrap();
     let options = ClusterOptions::default().machines(proxies.machines());
     let trial = Trial::start_in(options, tempfile::tempdir().unwrap(), turn);
-    through(trial, || proxies.cut(1), || proxies.mend());
+    through(&trial, || proxies.cut(1), || proxies.mend());
+    trial.finish();
+}
+
+/// So that it is known that what is lost would be noticed: with W 1 and R 1 a master that is cut off acknowledges what
+/// nobody else has.
+#[test]
+#[ignore = "the node that has lost writes to name stops, as its files take no name that ends in .new"]
+fn where_w_and_r_are_one_what_a_master_acknowledges_that_is_cut_off_is_seen_to_be_lost() {
+    let turn = Turn::wait();
+    let proxies = Proxies::new(3).unwrap();
+    let options = ClusterOptions::default()
+        .machines(proxies.machines())
+        .quorum(3, 1, 1);
+    let trial = Trial::start_in(options, tempfile::tempdir().unwrap(), turn);
+    through(&trial, || proxies.cut(1), || proxies.mend());
+    let wrong = trial.end();
+    let lost = |what: &&String| what.starts_with("an acknowledged write was lost");
+    let lost = wrong.iter().filter(lost).count();
+    println!("{lost} lost");
+    assert!(lost > 0, "{wrong:?}");
 }
 
 fn in_namespaces(turn: Turn) {
@@ -43,13 +63,14 @@ fn in_namespaces(turn: Turn) {
         .machines(network.machines());
     let trial = Trial::start_in(options, directory, turn);
     through(
-        trial,
+        &trial,
         || network.cut(1).unwrap(),
         || network.mend(1).unwrap(),
     );
+    trial.finish();
 }
 
-fn through(trial: Trial, cut: impl Fn(), mend: impl Fn()) {
+fn through(trial: &Trial, cut: impl Fn(), mend: impl Fn()) {
     let mastered = trial.mastered_by(1);
     cut();
     trial.note("cut off");
@@ -60,5 +81,4 @@ fn through(trial: Trial, cut: impl Fn(), mend: impl Fn()) {
     trial.await_silence(1, 2);
     mend();
     trial.note("mended");
-    trial.finish();
 }

@@ -116,6 +116,14 @@ impl Trial {
         self.note(&format!("refused with {word}"));
     }
 
+    /// What the nodes have printed, if the test fails.
+    fn show_output(&self) {
+        for node in self.cluster.running() {
+            println!("node {node}, {}:", self.cluster.address(node));
+            println!("{}", self.cluster.output(node));
+        }
+    }
+
     /// Waits until one node has heard nothing of another for longer than an election takes.
     pub fn await_silence(&self, node: usize, of: usize) {
         let silent = await_some("silence", NOTICED_WITHIN, || {
@@ -141,13 +149,29 @@ impl Trial {
 
     /// All is right again: the cluster is as it was, every key is written again, and nothing was lost.
     pub fn finish(self) {
+        let wrong = self.end();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    /// As [`Trial::finish`], but for the verdict: what is wrong with what clients saw.
+    pub fn end(mut self) -> Vec<String> {
         self.await_health();
         let written = self.load.await_writes("writes after", &all_keys(), WRITES);
         written.unwrap();
         self.note("written after");
-        let recorder = self.load.stop();
-        judge(&recorder, &self.cluster.addresses());
+        self.load.end();
+        let recorder = &self.load.recorder;
+        let wrong = judge(recorder, &self.cluster.addresses());
         println!("{:6.2} s judged", self.began.elapsed().as_secs_f64());
+        wrong
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.show_output();
+        }
     }
 }
 
