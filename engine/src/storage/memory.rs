@@ -103,6 +103,7 @@ impl Storage for MemoryStorage {
     }
 
     async fn create(&self, object: Object) -> Result<MemoryWriter> {
+        object.check_name()?;
         let data = Data::default();
         self.store
             .held
@@ -135,6 +136,7 @@ impl Storage for MemoryStorage {
     }
 
     async fn replace(&self, from: Object, to: Object) -> Result<()> {
+        to.check_name()?;
         let mut held = self.store.held.lock();
         match held.objects.remove(&from) {
             Some(data) => held.objects.insert(to, data),

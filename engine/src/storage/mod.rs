@@ -13,7 +13,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::Result;
+use crate::{Error, ErrorKind, Result};
 
 pub use faulty::FaultyStorage;
 pub use maybe_send::{MaybeSend, MaybeSync};
@@ -28,6 +28,37 @@ pub enum Object {
     Segment(u64),
     /// A file of the archive (AOF, RDB, lost writes), under its own name.
     Archive(Box<str>),
+}
+
+impl Object {
+    /// Folders within the archive are few: parts of a name in it, at most.
+    pub const ARCHIVE_DEPTH_MAX: usize = 4;
+
+    /// Fails if this is a name that no storage takes, so that what works on one works on all: in the archive names are
+    /// paths of plain parts, and `.new` at the end is a storage's own mark of what is half written.
+    ///
+    /// # Errors
+    /// `Invalid`.
+    pub fn check_name(&self) -> Result<()> {
+        let Self::Archive(name) = self else {
+            return Ok(());
+        };
+        let is_plain = |part: &str| {
+            !part.is_empty()
+                && part.len() <= 200
+                && part != "."
+                && part != ".."
+                && !part.contains(['\\', ':', '\0'])
+        };
+        if name.split('/').count() <= Self::ARCHIVE_DEPTH_MAX
+            && name.split('/').all(is_plain)
+            && !name.ends_with(".new")
+        {
+            return Ok(());
+        }
+        let detail = format!("{name:?} is not a name that the archive takes");
+        Err(Error::new(ErrorKind::Invalid, "naming an object", detail).on(self.clone()))
+    }
 }
 
 impl fmt::Display for Object {

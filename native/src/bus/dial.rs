@@ -70,6 +70,7 @@ pub(super) async fn keep(shared: Arc<Shared>, peer: Arc<Peer>) {
         match attempt(&shared, &peer, address).await {
             Ok(()) => break,
             Err(broken) => {
+                peer.is_cut.store(true, Relaxed);
                 let was_connected = peer.state() == LinkState::Connected;
                 report(&shared, &peer, address, &broken, is_quiet && !was_connected);
                 is_quiet = true;
@@ -127,6 +128,7 @@ async fn attempt(shared: &Shared, peer: &Peer, address: &str) -> Result<(), Brok
     };
     let (stream, session) = connect(shared, address, wanted).await?;
     peer.set_state(LinkState::Connected);
+    peer.is_cut.store(false, Relaxed);
     tracing::info!(node = %peer.node, address, "connected to a node");
     peer.queue.drop_stale();
     let (read, write) = stream.into_split();

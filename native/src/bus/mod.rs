@@ -250,6 +250,13 @@ impl Transport for Bus {
     fn learn(&self, map: &Map) {
         self.0.shared.learn(map);
     }
+
+    fn is_cut(&self, node: NodeId) -> bool {
+        self.0
+            .shared
+            .peer(node)
+            .is_some_and(|peer| peer.is_cut.load(Relaxed))
+    }
 }
 
 impl fmt::Debug for Bus {

@@ -1,7 +1,7 @@
 //! Another node: where it may be reached, what waits for it, and what was counted.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -89,6 +89,8 @@ pub(super) struct Peer {
     pub(super) received_bytes: AtomicU64,
     /// It has just been heard, so that another attempt to connect need not wait.
     pub(super) nudge: Notify,
+    /// Whether the last connection has broken, or could not be made.
+    pub(super) is_cut: AtomicBool,
     changing: Mutex<Changing>,
 }
 
@@ -100,6 +102,7 @@ impl Peer {
             sent_bytes: AtomicU64::new(0),
             received_bytes: AtomicU64::new(0),
             nudge: Notify::new(),
+            is_cut: AtomicBool::new(false),
             changing: Mutex::default(),
         })
     }

@@ -14,7 +14,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use trilith::{Error, ErrorKind, Object, Result};
+use trilith::{Object, Result};
 
 pub(super) const LOCK: &str = "LOCK";
 pub(super) const META: &str = "META";
@@ -22,33 +22,15 @@ pub(super) const META_NEW: &str = "META.new";
 const ARCHIVE: &str = "archive";
 /// What a file is called while it is being written by this storage itself.
 const UNFINISHED: &str = ".new";
-/// Folders within the archive are few; deeper ones are not ours.
-const ARCHIVE_DEPTH_MAX: usize = 4;
 
 /// The file that holds `object`.
 pub(super) fn path_of(root: &Path, object: &Object) -> Result<PathBuf> {
-    match object {
-        Object::Table(id) => Ok(root.join(format!("{id:06}.table"))),
-        Object::Segment(id) => Ok(root.join(format!("{id:06}.segment"))),
-        Object::Archive(name) if is_archive_name(name) => Ok(root.join(ARCHIVE).join(&**name)),
-        Object::Archive(name) => {
-            let detail = format!("{name:?} is not a name that the archive takes");
-            Err(Error::new(ErrorKind::Invalid, "naming the file", detail).on(object.clone()))
-        }
-    }
-}
-
-fn is_archive_name(name: &str) -> bool {
-    let is_plain = |part: &str| {
-        !part.is_empty()
-            && part.len() <= 200
-            && part != "."
-            && part != ".."
-            && !part.contains(['\\', ':', '\0'])
-    };
-    name.split('/').count() <= ARCHIVE_DEPTH_MAX
-        && name.split('/').all(is_plain)
-        && !name.ends_with(UNFINISHED)
+    object.check_name()?;
+    Ok(match object {
+        Object::Table(id) => root.join(format!("{id:06}.table")),
+        Object::Segment(id) => root.join(format!("{id:06}.segment")),
+        Object::Archive(name) => root.join(ARCHIVE).join(&**name),
+    })
 }
 
 fn object_of(name: &str) -> Option<Object> {
@@ -76,7 +58,12 @@ pub(super) fn list(root: &Path) -> io::Result<Vec<(Object, u64)>> {
             objects.push((object, metadata.len()));
         }
     }
-    list_archive(&root.join(ARCHIVE), "", ARCHIVE_DEPTH_MAX, &mut objects)?;
+    list_archive(
+        &root.join(ARCHIVE),
+        "",
+        Object::ARCHIVE_DEPTH_MAX,
+        &mut objects,
+    )?;
     objects.sort();
     Ok(objects)
 }
@@ -95,8 +82,11 @@ fn list_archive(
         let name = format!("{prefix}{name}");
         if metadata.is_dir() {
             list_archive(&entry.path(), &format!("{name}/"), depth_left - 1, objects)?;
-        } else if metadata.is_file() && is_archive_name(&name) {
-            objects.push((Object::Archive(name.into()), metadata.len()));
+            continue;
+        }
+        let object = Object::Archive(name.into());
+        if metadata.is_file() && object.check_name().is_ok() {
+            objects.push((object, metadata.len()));
         }
     }
     Ok(())
@@ -167,6 +157,8 @@ pub(super) fn ignore_missing(outcome: io::Result<()>) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use trilith::ErrorKind;
+
     use super::*;
 
     #[test]

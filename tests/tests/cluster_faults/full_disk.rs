@@ -34,35 +34,6 @@ fn a_node_whose_disk_is_full_loses_nothing_and_comes_back_when_it_is_started_wit
     );
 }
 
-#[test]
-#[ignore = "a node of a cluster that has found its disk full stays stopped until it is started again"]
-fn a_node_whose_disk_has_room_again_goes_on_by_itself() {
-    with_a_small_disk(
-        "full_disk::a_node_whose_disk_has_room_again_goes_on_by_itself",
-        |trial, ballast| {
-            fill_the_disk(&trial, ballast);
-            trial.await_progress_meanwhile();
-            std::fs::remove_file(ballast).unwrap();
-            trial.note("room again");
-            trial.finish();
-        },
-    );
-}
-
-#[test]
-#[ignore = "a node of a cluster that has found its disk full refuses reads, too"]
-fn a_node_whose_disk_is_full_still_reads() {
-    with_a_small_disk(
-        "full_disk::a_node_whose_disk_is_full_still_reads",
-        |trial, ballast| {
-            fill_the_disk(&trial, ballast);
-            let mut client = trial.cluster.connect(1).unwrap();
-            let reply = client.call(&["GET", "no such key"]).unwrap();
-            assert_eq!(reply, Reply::Nil);
-        },
-    );
-}
-
 /// Runs a test on a cluster of which node 1 has a disk of its own, with the path of a file that may fill it.
 fn with_a_small_disk(test: &str, of: impl FnOnce(Trial, &Path)) {
     let turn = Turn::wait();

@@ -35,7 +35,6 @@ fn a_master_whose_proxies_hold_everything_back_is_taken_back() {
 /// So that it is known that what is lost would be noticed: with W 1 and R 1 a master that is cut off acknowledges what
 /// nobody else has.
 #[test]
-#[ignore = "the node that has lost writes to name stops, as its files take no name that ends in .new"]
 fn where_w_and_r_are_one_what_a_master_acknowledges_that_is_cut_off_is_seen_to_be_lost() {
     let turn = Turn::wait();
     let proxies = Proxies::new(3).unwrap();

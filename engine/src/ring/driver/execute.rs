@@ -14,7 +14,7 @@ use crate::command::{Command, Reply, check_needs, command_payload, warm};
 use crate::ring::effect::{Invalid, Outcome, Refusal};
 use crate::ring::ids::{NodeId, RangeId};
 use crate::slot::{arc_of, slot_of};
-use crate::{ErrorKind, Result, Runtime, Storage};
+use crate::{Error, ErrorKind, Result, Runtime, Storage};
 
 /// How long it is awaited that a range has a master.
 const PATIENCE_MS: u64 = 5_000;
@@ -56,6 +56,14 @@ impl Drop for Held<'_> {
     }
 }
 
+/// What a node says that has stopped; clients of a cluster then look for another one.
+fn has_stopped(error: &Error) -> Reply {
+    let text = format!(
+        "CLUSTERDOWN this node has stopped, and nothing was written: ask another one, and see this one's log ({error})"
+    );
+    Reply::Error(text.into())
+}
+
 /// The range of a command's keys, all of which have to be in one slot; `None` if it has none.
 fn range_of(command: &Command) -> Result<Option<RangeId>, Reply> {
     let mut slots = command.keys().map(|key| slot_of(key));
@@ -75,7 +83,7 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
         how: Consistency,
     ) -> Vec<Reply> {
         if let Some(error) = self.trouble() {
-            return batch.iter().map(|_| Reply::from(&error)).collect();
+            return vec![has_stopped(&error); batch.len()];
         }
         let mut replies: Vec<Option<Reply>> = vec![None; batch.len()];
         let mut queues = Queues::new();

@@ -19,9 +19,9 @@ use super::read::Remote;
 use super::shard::{Outbox, Shard};
 use super::view::View;
 use crate::command::Cursors;
-use crate::ring::effect::Now;
-use crate::ring::ids::{META, NodeId, RangeId};
-use crate::ring::node::{Packet, Said};
+use crate::ring::effect::{Now, Outcome};
+use crate::ring::ids::{META, NodeId, RangeId, RequestId};
+use crate::ring::node::{NodeInput, Packet, Said};
 use crate::ring::store::RangeStore;
 use crate::{Error, ErrorKind, MaybeSend, Runtime, Storage, Work};
 
@@ -161,7 +161,7 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
     pub(super) fn carry_out(self: &Arc<Self>, place: usize, mut out: Outbox<S, R>) {
         loop {
             for packet in out.packets {
-                self.send(packet);
+                self.dispatch(packet);
             }
             out.wakers.into_iter().for_each(Waker::wake);
             if let Some(map) = out.map {
@@ -212,6 +212,39 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
         if poll_once(&mut work).is_none() {
             self.runtime.spawn(Work::Ring, work);
         }
+    }
+
+    /// Sends a packet, but for clients' writes to a node that is cut off: as they were surely not taken, they may go
+    /// to another.
+    fn dispatch(self: &Arc<Self>, mut packet: Packet) {
+        if self.transport.is_cut(packet.to) {
+            let is_asked = |said: &mut Said| matches!(said, Said::Asked(_));
+            let asked: Vec<Said> = packet.said.extract_if(.., is_asked).collect();
+            for said in asked {
+                if let Said::Asked(asked) = said {
+                    self.return_asked(packet.to, asked.request);
+                }
+            }
+        }
+        if !packet.said.is_empty() {
+            self.send(packet);
+        }
+    }
+
+    fn return_asked(self: &Arc<Self>, node: NodeId, request: RequestId) {
+        let outcome = Outcome::NotMaster(None);
+        let answer = Packet {
+            from: node,
+            to: self.id,
+            // Nothing is known of its map.
+            map_version: 0,
+            said: vec![Said::Answered { request, outcome }],
+        };
+        // The shard that has asked, as its numbers show.
+        let place = (request % self.shards.len() as u64) as usize;
+        self.step(place, |shard, now| {
+            shard.step(now, NodeInput::Packet(answer))
+        });
     }
 
     pub(super) fn send(&self, packet: Packet) {

@@ -113,7 +113,14 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
             // Members tell members: one that is none hears from nobody unless it asks.
             let is_member = |map: &Arc<Map>| map.members.contains_key(&self.id);
             let silent = match known.map.as_ref().is_some_and(is_member) {
-                true => heard.silent(self.id, now_ms, patience_ms),
+                true => {
+                    let mut silent = heard.silent(self.id, now_ms, patience_ms);
+                    let members = known.map.iter().flat_map(|map| map.members.keys());
+                    let cut =
+                        members.filter(|&&node| node != self.id && self.transport.is_cut(node));
+                    silent.extend(cut);
+                    silent
+                }
                 false => BTreeSet::new(),
             };
             (silent, claims)

@@ -16,6 +16,11 @@ pub trait Transport: Clone + MaybeSend + MaybeSync + 'static {
 
     /// The members, and where they are reached: told whenever the map has changed.
     fn learn(&self, map: &Map);
+
+    /// Whether the connection to a node has broken and there is no new one yet: what is sent to it now does not arrive.
+    fn is_cut(&self, _node: NodeId) -> bool {
+        false
+    }
 }
 
 /// How a node is driven.

@@ -280,6 +280,10 @@ impl Range {
             if asks {
                 self.send(message.from, Body::Removed { at });
             }
+            // A master that leaves says so last. To campaign is safe at any time.
+            if matches!(message.body, Body::Handover) && message.term == self.state.term {
+                self.take_handover();
+            }
             return;
         }
         if asks {

@@ -61,7 +61,7 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
     /// Writes the file anew, and puts it in the place of the old one once it is durable.
     async fn create_lost(&self, bytes: &[u8]) -> Result<()> {
         let storage = &self.inner.storage;
-        let draft = Object::Archive(format!("{LOST_WRITES}.new").into());
+        let draft = Object::Archive(format!("{LOST_WRITES}.draft").into());
         settle(storage.create(draft.clone()).await?, bytes).await?;
         storage.replace(draft, object()).await
     }

@@ -208,6 +208,7 @@ impl Disk {
     }
 
     pub(super) fn create(&mut self, object: Object) -> Result<(FileId, u64)> {
+        object.check_name()?;
         self.need_room(u64::from(self.full), "creating an object")?;
         let id = self.fresh_id();
         let writer = self.fresh_id();
@@ -253,6 +254,7 @@ impl Disk {
     }
 
     pub(super) fn replace(&mut self, from: &Object, to: Object) -> Result<()> {
+        to.check_name()?;
         let (id, _) = self.find(from, "replacing an object")?;
         self.live.remove(from);
         self.durable.remove(from);

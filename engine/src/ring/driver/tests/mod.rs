@@ -34,6 +34,10 @@ impl Transport for Wire {
     }
 
     fn learn(&self, _map: &Map) {}
+
+    fn is_cut(&self, node: NodeId) -> bool {
+        !self.0.lock().contains_key(&node)
+    }
 }
 
 impl Wire {

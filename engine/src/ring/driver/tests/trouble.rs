@@ -21,6 +21,16 @@ fn too_few_replicas_refuse_a_write_before_it_is_logged() {
 }
 
 #[test]
+fn what_was_never_sent_to_a_dead_master_goes_to_the_next() {
+    let mut cluster = Cluster::of(3, BALANCED);
+    assert_eq!(cluster.ask(0, "SET k 1"), Reply::OK);
+    let master = cluster.master_of(arc("k"));
+    cluster.kill(master);
+    assert_eq!(cluster.ask((master + 1) % 3, "SET k 2"), Reply::OK);
+    assert_eq!(cluster.ask((master + 2) % 3, "GET k"), bulk("2"));
+}
+
+#[test]
 fn without_a_majority_a_request_waits_and_is_told_to_try_again() {
     let mut cluster = Cluster::of(3, BALANCED);
     cluster.ask(0, "SET k 1");
