@@ -211,6 +211,10 @@ impl Cluster for Member {
         self.driver.view()
     }
 
+    fn masters(&self, range: RangeId) -> bool {
+        self.driver.masters(range)
+    }
+
     fn address(&self) -> &str {
         &self.address
     }

@@ -108,6 +108,11 @@ impl<S: Storage, R: Runtime, T: Transport> Driver<S, R, T> {
         self.inner.view.load_full()
     }
 
+    /// Whether a range is mastered here at this moment.
+    pub fn masters(&self, range: RangeId) -> bool {
+        self.inner.masters(range)
+    }
+
     /// The copies of ranges that are here.
     pub fn ranges(&self) -> Vec<RangeStatus> {
         self.inner.range_statuses()

@@ -36,6 +36,9 @@ pub trait Cluster: Clone + Send + Sync + 'static {
     /// must cost next to nothing.
     fn view(&self) -> Arc<View>;
 
+    /// Whether a range is mastered here at this very moment; the view may be a little older.
+    fn masters(&self, range: RangeId) -> bool;
+
     /// Where clients reach this node, `host:port`: told while it is not on any map yet.
     fn address(&self) -> &str;
 
@@ -104,6 +107,10 @@ impl Stance {
 /// A store that is no node of any cluster.
 impl Cluster for Infallible {
     fn view(&self) -> Arc<View> {
+        match *self {}
+    }
+
+    fn masters(&self, _: RangeId) -> bool {
         match *self {}
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use trilith::command::{Command, Reply};
 use trilith::ring::driver::View;
-use trilith::slot::slot_of;
+use trilith::slot::{arc_of, slot_of};
 
 use super::{Cluster, Stance, Topology};
 
@@ -36,7 +36,8 @@ pub fn redirect(
     let topology = Topology::new(view, cluster.address());
     let master = topology.master(slot);
     let reads_here = stance.reads_copies && !command.is_write() && topology.is_held_here(slot);
-    if master == topology.me() || reads_here {
+    // Where office has just changed, two views may name each other: who holds it serves.
+    if master == topology.me() || reads_here || cluster.masters(arc_of(slot).into()) {
         return None;
     }
     let endpoint = topology.endpoint(master);

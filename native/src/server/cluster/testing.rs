@@ -180,6 +180,12 @@ impl Cluster for Strings {
         Arc::new(self.lock().view.clone())
     }
 
+    fn masters(&self, range: RangeId) -> bool {
+        let held = self.lock();
+        let mut ranges = held.ranges.iter();
+        ranges.any(|status| status.range == range && status.role == "master")
+    }
+
     fn address(&self) -> &str {
         "127.0.0.1:7000"
     }

@@ -5,7 +5,7 @@ mod ring;
 use trilith::command::Reply;
 use trilith::ring::driver::{Consistency, View};
 use trilith::ring::{META, NodeId};
-use trilith::slot::{SLOTS, slot_of};
+use trilith::slot::{SLOTS, arc_of, slot_of};
 
 use super::testing::{A, B, C, Puppet, ask, copy, in_blocks, interleaved, resp2};
 use super::{Link, Stance, Topology};
@@ -219,6 +219,22 @@ async fn plain_clients_are_forwarded_and_those_who_know_the_map_are_moved_in_ord
     // RESET makes it a plain client again.
     send(&mut client, format!("RESET\r\nGET {other}\r\n").as_bytes()).await;
     expect(&mut client, "+RESET\r\n$1\r\n2\r\n").await;
+}
+
+#[tokio::test]
+async fn who_has_just_taken_office_serves_whatever_the_view_says() {
+    let view = interleaved();
+    let other = key_of(B, &view);
+    let puppet = Puppet::new(view);
+    let arc = arc_of(slot_of(other.as_bytes()));
+    puppet.held().ranges.push(copy(arc.into(), "master"));
+    let server = start(puppet, &[]).await;
+    let mut client = server.connect().await;
+    let nodes = Puppet::new(interleaved()).text("CLUSTER NODES").await;
+    send(&mut client, b"CLUSTER NODES\r\n").await;
+    expect(&mut client, &format!("${}\r\n{nodes}\r\n", nodes.len())).await;
+    send(&mut client, format!("SET {other} 1\r\n").as_bytes()).await;
+    expect(&mut client, "+OK\r\n").await;
 }
 
 #[tokio::test]
