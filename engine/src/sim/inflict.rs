@@ -240,7 +240,8 @@ impl Simulation {
     /// A copy of a range changes a value that the others do not; the scrubber has to find it.
     fn rot_state(&mut self, random: &mut Random) -> Option<Undo> {
         let ranges: Vec<RangeId> = self.steward.targets.keys().copied().collect();
-        let range = ranges[random.index(ranges.len())];
+        // A cluster that grows has no ranges that are looked after one by one.
+        let &range = ranges.get(random.index(ranges.len().max(1)))?;
         if !self.is_whole() {
             return None;
         }
@@ -286,7 +287,7 @@ impl Simulation {
 
     fn change_members(&mut self, random: &mut Random) -> Option<Undo> {
         let ranges: Vec<RangeId> = self.steward.targets.keys().copied().collect();
-        let range = ranges[random.index(ranges.len())];
+        let &range = ranges.get(random.index(ranges.len().max(1)))?;
         let target = self.steward.targets.get_mut(&range)?;
         let others: Vec<NodeId> = (self.world.places.keys().copied())
             .filter(|node| !target.voters.contains(node))
