@@ -174,21 +174,14 @@ impl<'a> Loss<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operate::args::{At, Wait};
+    use crate::operate::args::Wait;
     use crate::operate::testing::{FakeCluster, NODES};
-
-    fn at(cluster: &FakeCluster) -> At {
-        At {
-            at: cluster.address(0),
-            json: false,
-        }
-    }
 
     fn removal(cluster: &FakeCluster, node: &str, yes: bool) -> Result<Answer, Problem> {
         remove(&RemoveArgs {
             node: node.into(),
             yes,
-            at: at(cluster),
+            at: cluster.at(),
             wait: Wait::default(),
         })
     }
@@ -199,7 +192,7 @@ mod tests {
         cluster.unsettle(2);
         let answer = drain(&DrainArgs {
             node: "3c".into(),
-            at: at(&cluster),
+            at: cluster.at(),
             wait: Wait::default(),
         })
         .unwrap();
@@ -223,7 +216,7 @@ mod tests {
             timeout: None,
         };
         let node = "2b".into();
-        let at = at(&cluster);
+        let at = cluster.at();
         let answer = drain(&DrainArgs { node, at, wait }).unwrap();
         assert_eq!(answer.json["done"], false);
     }
@@ -237,7 +230,7 @@ mod tests {
             timeout: Some(1),
         };
         let node = "2b".into();
-        let at = at(&cluster);
+        let at = cluster.at();
         let problem = drain(&DrainArgs { node, at, wait }).map(drop).unwrap_err();
         assert_eq!(problem.exit_code(), 1);
         assert!(

@@ -306,21 +306,13 @@ fn could_elect(range: &RangeView) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operate::args::At;
     use crate::operate::testing::{FakeCluster, NODES};
-
-    fn at(cluster: &FakeCluster) -> At {
-        At {
-            at: cluster.address(0),
-            json: false,
-        }
-    }
 
     fn handed(cluster: &FakeCluster, range: u32, to: Option<&str>) -> Result<Answer, Problem> {
         transfer(&TransferArgs {
             range: RangeName(range),
             to: to.map(Into::into),
-            at: at(cluster),
+            at: cluster.at(),
         })
     }
 
@@ -329,7 +321,7 @@ mod tests {
             range,
             keep: None,
             yes,
-            at: at(cluster),
+            at: cluster.at(),
         })
     }
 
@@ -446,7 +438,7 @@ mod tests {
             range: one,
             keep: Some(NODES[0].to_string()),
             yes: true,
-            at: at(&cluster),
+            at: cluster.at(),
         };
         recover(&args).unwrap();
         assert_eq!(cluster.orders(), ["0: RING RECOVER 1"]);

@@ -110,12 +110,14 @@ pub fn resume(at: &At) -> Result<Answer, Problem> {
 /// Waits for what the cluster does by itself, after a pause too.
 pub fn rebalance(args: &RebalanceArgs) -> Result<Answer, Problem> {
     let cluster = Cluster::at(&args.at);
-    let status = cluster.status()?;
+    let survey = cluster.survey()?;
+    let newest = survey.version();
     // A map that nobody has changed need not become newer.
-    let mut before = status.version.saturating_sub(1);
-    if status.moving.paused {
+    let mut before = newest.saturating_sub(1);
+    // Whoever has not heard the latest news may not know of a pause.
+    if survey.status.moving.paused || survey.status.version < newest {
         cluster.order(&cluster.at, &["RING", "MOVING", "RESUME"], "Resuming")?;
-        before = status.version;
+        before = newest;
     }
     let survey = until_settled(&cluster, before, "Rebalancing", args.wait)?;
     let text = match &survey {
@@ -135,19 +137,12 @@ mod tests {
     use crate::operate::args::Wait;
     use crate::operate::testing::FakeCluster;
 
-    fn at(cluster: &FakeCluster) -> At {
-        At {
-            at: cluster.address(0),
-            json: false,
-        }
-    }
-
     fn setting(cluster: &FakeCluster, w: u8, r: u8) -> Result<Answer, Problem> {
         set(&SetArgs {
             n: None,
             w: Some(w),
             r: Some(r),
-            at: at(cluster),
+            at: cluster.at(),
             wait: Wait::default(),
         })
     }
@@ -165,7 +160,7 @@ mod tests {
         let speed = RateArgs {
             bytes_per_second: None,
             at_once: Some(9),
-            at: at(&cluster),
+            at: cluster.at(),
         };
         rate(&speed).unwrap();
         assert_eq!(cluster.orders()[1..], ["0: RING MOVING RATE 67108864 9"]);
@@ -186,7 +181,7 @@ mod tests {
     #[test]
     fn to_wait_for_a_paused_cluster_fails_at_once() {
         let cluster = FakeCluster::new(3);
-        pause(&at(&cluster)).unwrap();
+        pause(&cluster.at()).unwrap();
         cluster.unsettle(1000);
         let problem = setting(&cluster, 2, 2).map(drop).unwrap_err();
         assert!(
@@ -202,10 +197,10 @@ mod tests {
     #[test]
     fn rebalancing_resumes_and_waits() {
         let cluster = FakeCluster::new(3);
-        pause(&at(&cluster)).unwrap();
+        pause(&cluster.at()).unwrap();
         cluster.unsettle(2);
         let args = RebalanceArgs {
-            at: at(&cluster),
+            at: cluster.at(),
             wait: Wait::default(),
         };
         let answer = rebalance(&args).unwrap();
@@ -220,7 +215,7 @@ mod tests {
     fn a_refusal_is_told_with_what_was_tried() {
         let cluster = FakeCluster::new(3);
         cluster.refuse("ERR not now");
-        let problem = pause(&at(&cluster)).map(drop).unwrap_err();
+        let problem = pause(&cluster.at()).map(drop).unwrap_err();
         assert_eq!(
             problem.failure.what,
             format!(
@@ -229,7 +224,7 @@ mod tests {
             )
         );
         cluster.refuse("ERR unknown command 'RING'");
-        let problem = pause(&at(&cluster)).map(drop).unwrap_err();
+        let problem = pause(&cluster.at()).map(drop).unwrap_err();
         assert!(
             problem.failure.what.contains("is in no cluster"),
             "{problem}"

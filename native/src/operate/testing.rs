@@ -8,6 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use trilith::command::Reply;
 
+use super::args::At;
 use super::id::{Id, RangeName};
 use super::status::{CopyStatus, Member, Moving, Progress, Status, Triple};
 use super::survey::Survey;
@@ -141,6 +142,14 @@ impl FakeCluster {
             std::thread::spawn(move || listen(node, &listener, &state));
         }
         Self { state }
+    }
+
+    /// The first node, to be asked for a table.
+    pub fn at(&self) -> At {
+        At {
+            at: self.address(0),
+            json: false,
+        }
     }
 
     pub fn address(&self, node: usize) -> String {

@@ -51,7 +51,9 @@ pub fn until_settled(
                 if looks == LOOKS {
                     return Ok(Some(survey));
                 }
-                if heeded && !done && survey.status.moving.paused {
+                // The node that is asked may be the last to hear that moving goes on.
+                let has_heard = survey.status.version > before || start.elapsed() > HEED;
+                if has_heard && !done && survey.status.moving.paused {
                     return Err(paused(cluster, &survey));
                 }
             }

@@ -129,12 +129,12 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
                     None => return,
                 };
             }
-            let those = Arc::clone(&this);
-            this.runtime.spawn(Work::Ring, async move {
+            let runtime = this.runtime.clone();
+            runtime.spawn(Work::Ring, async move {
                 let mut next = Some(batch);
                 while let Some(batch) = next {
-                    those.carry_batch(batch).await;
-                    next = those.alone.lock().go_on();
+                    this.carry_batch(batch).await;
+                    next = this.alone.lock().go_on();
                 }
             });
         });
