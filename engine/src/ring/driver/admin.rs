@@ -17,6 +17,8 @@ use crate::{Error, ErrorKind, Result, Runtime, Storage};
 
 /// How long a planned stop waits for others to take over.
 const LEAVING_MS: u64 = 1_000;
+/// How long the news of a proposal may take to this node.
+const NEWS_MS: u64 = 2_000;
 
 fn failed(kind: ErrorKind, detail: impl Into<String>) -> Error {
     Error::new(kind, "changing the cluster", detail)
@@ -117,7 +119,12 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
                     let refused = refused.strip_prefix("ERR ").unwrap_or(&refused);
                     return Err(failed(ErrorKind::Invalid, refused));
                 }
-                Outcome::Done { .. } => return Ok(()),
+                Outcome::Done { reply, .. } => {
+                    if let Reply::Int(version) = reply {
+                        self.await_map(version.unsigned_abs()).await;
+                    }
+                    return Ok(());
+                }
                 Outcome::Unknown => {
                     let detail = "whether the proposal was taken is not known: look at the map";
                     return Err(failed(ErrorKind::Unknown, detail));
@@ -128,6 +135,18 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
                 }
                 _ => self.sleep_ms(50).await,
             }
+        }
+    }
+
+    /// Waits a little for the news of a map: whoever has changed it sees what came of it here, and goes on from there.
+    async fn await_map(&self, version: u64) {
+        let began_ms = self.now_ms();
+        let is_known = || {
+            let view = self.view.load();
+            view.map.as_ref().is_some_and(|map| map.version >= version)
+        };
+        while !is_known() && self.now_ms() < began_ms + NEWS_MS && self.trouble().is_none() {
+            self.sleep_ms(5).await;
         }
     }
 
