@@ -16,19 +16,40 @@ use super::core::Core;
 use super::health::Health;
 use super::machine::{Entry, Machine};
 use super::options::Sync;
+use super::ranges::OfRange;
 use crate::log::{Log, LogKind, LogRecord};
 use crate::storage::Durability;
 use crate::{Error, ErrorKind, Result, Runtime, Storage};
 
 /// Where a submitter finds what its entry did. Plain batches have none: for them, applied is all.
-pub(crate) type ReplySlot<M> = Arc<Mutex<Option<<M as Machine>::Reply>>>;
+pub(crate) struct ReplySlot<M: Machine> {
+    /// Of those who were submitted together.
+    pub replies: Replies<M>,
+    pub place: usize,
+}
+
+/// What entries did that were submitted together, as far as that is known.
+pub(crate) type Replies<M> = Arc<Mutex<Vec<Option<<M as Machine>::Reply>>>>;
+
+impl<M: Machine> ReplySlot<M> {
+    fn put(&self, reply: M::Reply) {
+        let mut replies = self.replies.lock();
+        if replies.len() <= self.place {
+            replies.resize_with(self.place + 1, || None);
+        }
+        replies[self.place] = Some(reply);
+    }
+}
 
 /// An entry between the log and the state.
 pub(crate) struct Pending<M: Machine> {
     pub entry: Entry,
-    /// Log position behind it.
+    /// Log positions before and behind it.
+    pub start: u64,
     pub position: u64,
     pub reply: Option<ReplySlot<M>>,
+    /// The range whose entry it is, in a store of ranges.
+    pub of_range: Option<OfRange>,
 }
 
 /// The end of the log and what waits behind it. One lock, held for the time of a copy.
@@ -90,12 +111,15 @@ impl<S: Storage, M: Machine> Commit<S, M> {
             seed,
             payload,
         };
+        let start = self.log.end();
         let position = self.log.append(&record_of(&entry))?;
         self.next_index += 1;
         self.pending.push_back(Pending {
             entry,
+            start,
             position,
             reply,
+            of_range: None,
         });
         Ok(Ticket {
             position,
@@ -360,15 +384,16 @@ impl<S: Storage, R: Runtime, M: Machine> Turn<'_, S, R, M> {
                 self.core.applied.fetch_max(settled, Release);
                 return Ok(());
             };
-            let reply = applier
-                .apply(self.core, &pending.entry)
-                .await
-                .map_err(|error| {
-                    self.core.health.fail(error.clone());
-                    error.into_kind(ErrorKind::Unknown)
-                })?;
+            let applied = match &pending.of_range {
+                None => applier.apply(self.core, &pending.entry).await,
+                Some(of) => applier.apply_in_range(self.core, of, &pending.entry).await,
+            };
+            let reply = applied.map_err(|error| {
+                self.core.health.fail(error.clone());
+                error.into_kind(ErrorKind::Unknown)
+            })?;
             if let (Some(slot), Some(reply)) = (&pending.reply, reply) {
-                *slot.lock() = Some(reply);
+                slot.put(reply);
             }
             applier.position = pending.position;
             self.core

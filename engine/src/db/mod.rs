@@ -38,7 +38,6 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 
 pub use batch::Batch;
 pub use changes::Changes;
@@ -51,11 +50,11 @@ pub use stats::{LevelStats, Stats};
 pub use verify::Verified;
 
 pub(crate) use self::admit::{NEEDS_NO_LOOK_BYTES, Needs};
-pub(crate) use self::commit::Ticket;
+pub(crate) use self::commit::{ReplySlot, Ticket};
 use self::core::Core;
 pub(crate) use self::ranges::{
-    AMNESIAC, Applied, AsyncRecords, Found as FoundRange, Hard, Ingested, Logged, Note,
-    Replacement, Span as RangeSpan,
+    AMNESIAC, Alone, Applied, AsyncRecords, Found as FoundRange, Hard, Ingested, Logged, Note,
+    OfRange, Replacement, Span as RangeSpan,
 };
 use self::read::Known;
 pub(crate) use self::snapshot::{Brief, Pin};
@@ -387,8 +386,12 @@ impl<S: Storage, R: Runtime, M: Machine> Db<S, R, M> {
     pub fn submit(&self, payload: Bytes, seed: u64) -> Result<Submitted<S, R, M>> {
         let core = Arc::clone(self.core());
         core.check_size(payload.len(), &Needs::default())?;
-        let reply = commit::ReplySlot::<M>::default();
-        let ticket = core.append(payload, seed, Some(Arc::clone(&reply)))?;
+        let reply = commit::Replies::<M>::default();
+        let slot = commit::ReplySlot {
+            replies: Arc::clone(&reply),
+            place: 0,
+        };
+        let ticket = core.append(payload, seed, Some(slot))?;
         Ok(Submitted {
             core,
             ticket,
@@ -439,7 +442,7 @@ impl<S: Storage, R: Runtime, M: Machine> Db<S, R, M> {
 pub struct Submitted<S: Storage, R: Runtime, M: Machine> {
     core: Arc<Core<S, R, M>>,
     ticket: commit::Ticket,
-    reply: Arc<Mutex<Option<M::Reply>>>,
+    reply: commit::Replies<M>,
 }
 
 impl<S: Storage, R: Runtime, M: Machine> Submitted<S, R, M> {
@@ -449,7 +452,7 @@ impl<S: Storage, R: Runtime, M: Machine> Submitted<S, R, M> {
     /// `Full` if it was taken back because there is no room; `Unknown` if it may or may not survive.
     pub async fn reply(self) -> Result<M::Reply> {
         self.core.finish(self.ticket).await?;
-        self.reply.lock().take().ok_or_else(|| {
+        self.reply.lock().pop().flatten().ok_or_else(|| {
             Error::new(
                 ErrorKind::Unknown,
                 "waiting for a reply",

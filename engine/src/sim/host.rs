@@ -330,6 +330,8 @@ impl Host {
             NodeEffect::Reply { request, outcome } => {
                 world.answers.push((request, Answer::Outcome(outcome)));
             }
+            // Nothing is borrowed here.
+            NodeEffect::Recall(_) => {}
             NodeEffect::Begin { range, me } => {
                 world.begun += u64::from(range != META);
                 let lane = running

@@ -5,6 +5,8 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use parking_lot::MutexGuard;
+
 use super::super::commit::{Commit, Ticket};
 use super::super::core::Core;
 use super::super::machine::Machine;
@@ -48,6 +50,15 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             }
         }
         drop(book);
+        self.appended(commit, appended)
+    }
+
+    /// What an append has brought about: a ticket, and perhaps a full segment.
+    pub(super) fn appended(
+        &self,
+        mut commit: MutexGuard<'_, Commit<S, M>>,
+        appended: Result<()>,
+    ) -> Result<Ticket> {
         let ticket = Ticket {
             position: commit.log.end(),
             epoch: commit.epoch,

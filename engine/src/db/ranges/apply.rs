@@ -4,12 +4,12 @@ use std::sync::atomic::Ordering::{Release, SeqCst};
 
 use bytes::Bytes;
 
-use super::super::applier::Applying;
+use super::super::applier::{Applier, Applying};
 use super::super::batch::{Batch, Ops};
 use super::super::changes::{Changes, Scope};
 use super::super::core::Core;
 use super::super::machine::{Counts, Entry, Machine};
-use super::{Applied, Logged, Span, no_such_range};
+use super::{Applied, Logged, OfRange, Span, no_such_range};
 use crate::{Error, ErrorKind, Result, Runtime, Storage};
 
 /// Memtables that may wait to be flushed before more is applied.
@@ -36,13 +36,110 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             .await
     }
 
-    /// The log position that a memtable frozen now stands for.
+    /// The log position that a memtable frozen now stands for. Of ranges, entries that are applied as they settle are
+    /// found in the log again; what else is not applied is held, and written again.
     pub(in crate::db) fn freezes_at(&self, applied: u64) -> u64 {
-        if self.machine.is_replicated() {
-            self.commit.lock().log.end()
-        } else {
-            applied
+        if !self.machine.is_replicated() {
+            return applied;
         }
+        let commit = self.commit.lock();
+        let next = commit.pending.front();
+        next.map_or(commit.log.end(), |pending| pending.start)
+    }
+}
+
+impl<S: Storage> Applier<S> {
+    /// Applies a range's next entry. The machine's reply, if the entry was the machine's.
+    pub(in crate::db) async fn apply_in_range<R: Runtime, M: Machine>(
+        &mut self,
+        core: &Core<S, R, M>,
+        of: &OfRange,
+        entry: &Entry,
+    ) -> Result<Option<M::Reply>> {
+        let before = core.before_next(of.range, entry.index)?;
+        let (mut reply, mut change) = (None, Counts::default());
+        if !of.configures && !entry.payload.is_empty() {
+            let scope = Scope {
+                start: of.span.start.clone(),
+                end: of.span.end.clone(),
+                counts: before.counts,
+            };
+            let mut changes = Changes::new(core, entry.time_ms, self.seq).within(scope);
+            reply = Some(core.machine.apply(entry, &mut changes).await?);
+            // Nothing is assumed but while a log is replayed by applying it.
+            let (batch, summary, _) = changes.into_parts();
+            change = M::counted(&summary);
+            self.write_in_range(core, batch)?;
+            core.machine.applied(summary);
+        }
+        core.note_applied(of, entry, before.is_held, change)?;
+        self.freeze_if_full(core);
+        Ok(reply)
+    }
+
+    fn write_in_range<R: Runtime, M: Machine>(
+        &mut self,
+        core: &Core<S, R, M>,
+        batch: Batch,
+    ) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let (ops, count) = batch.into_ops()?;
+        let written = self.apply_ops(core, &ops, Ops::of(&ops, count));
+        written.inspect_err(|error| core.health.fail(error.clone()))?;
+        core.visible.store(self.seq, Release);
+        Ok(())
+    }
+}
+
+/// A range before its next entry is applied.
+struct Before {
+    counts: Counts,
+    /// Whether entries of it are held that a flush may have to write again.
+    is_held: bool,
+}
+
+impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
+    fn before_next(&self, range: u32, index: u64) -> Result<Before> {
+        let book = self.ranges.book.lock();
+        let state = book.live(range)?;
+        if index != state.applied.index + 1 {
+            return Err(no_such_range(range, "its entries are applied in order"));
+        }
+        Ok(Before {
+            counts: state.counts,
+            is_held: !state.held.is_empty(),
+        })
+    }
+
+    fn note_applied(
+        &self,
+        of: &OfRange,
+        entry: &Entry,
+        is_held: bool,
+        change: Counts,
+    ) -> Result<()> {
+        // A memtable that is yet to be flushed may have been frozen between the entry's record and now.
+        let frozen_upto = match is_held {
+            true => self.frozen.lock().back().map_or(0, |last| last.position),
+            false => 0,
+        };
+        let mut book = self.ranges.book.lock();
+        let state = book.live_mut(of.range)?;
+        if is_held {
+            state.let_go(entry.index, frozen_upto);
+        }
+        state.applied = Applied {
+            term: of.term,
+            index: entry.index,
+            time_ms: entry.time_ms,
+        };
+        state.counts = state.counts.plus(change);
+        if of.configures {
+            state.configured = (entry.index, entry.payload.clone());
+        }
+        Ok(())
     }
 }
 
@@ -57,47 +154,32 @@ impl<S: Storage, R: Runtime, M: Machine> Applying<'_, S, R, M> {
         span: &Span,
         logged: &Logged,
     ) -> Result<Option<M::Reply>> {
-        let counts = self.begin(range, logged).await?;
+        self.core.await_memory().await?;
+        let (of, entry) = logged.of_range(range, span);
         let core = self.core;
-        let applier = self.applier()?;
-        let (mut reply, mut change) = (None, Counts::default());
-        if !logged.configures && !logged.payload.is_empty() {
-            let entry = Entry {
-                index: logged.index,
-                time_ms: logged.time_ms,
-                seed: logged.seed,
-                payload: logged.payload.clone(),
-            };
-            let scope = Scope {
-                start: span.start.clone(),
-                end: span.end.clone(),
-                counts,
-            };
-            let mut changes = Changes::new(core, entry.time_ms, applier.seq).within(scope);
-            reply = Some(core.machine.apply(&entry, &mut changes).await?);
-            // Nothing is assumed but while a log is replayed by applying it.
-            let (batch, summary, _) = changes.into_parts();
-            change = M::counted(&summary);
-            self.write(batch)?;
-            core.machine.applied(summary);
-        }
-        self.finish(range, logged, change)?;
-        Ok(reply)
+        self.applier()?.apply_in_range(core, &of, &entry).await
     }
 
     /// Applies a range's next entry as one write: what it does was found out elsewhere.
     pub(crate) async fn apply_put(
         &mut self,
         range: u32,
+        span: &Span,
         logged: &Logged,
         key: &[u8],
         value: &[u8],
     ) -> Result<()> {
-        self.begin(range, logged).await?;
+        self.core.await_memory().await?;
+        let (of, entry) = logged.of_range(range, span);
+        let core = self.core;
+        let before = core.before_next(range, entry.index)?;
         let mut batch = Batch::new();
         batch.put(key, value);
-        self.write(batch)?;
-        self.finish(range, logged, Counts::default())
+        let applier = self.applier()?;
+        applier.write_in_range(core, batch)?;
+        core.note_applied(&of, &entry, before.is_held, Counts::default())?;
+        applier.freeze_if_full(core);
+        Ok(())
     }
 
     /// The value of `key` as of now.
@@ -105,52 +187,6 @@ impl<S: Storage, R: Runtime, M: Machine> Applying<'_, S, R, M> {
         let seq = self.applier()?.seq;
         let found = self.core.get(key, seq, &mut ()).await?;
         Ok(found.map(|(value, _)| value))
-    }
-
-    async fn begin(&mut self, range: u32, logged: &Logged) -> Result<Counts> {
-        self.core.await_memory().await?;
-        let book = self.core.ranges.book.lock();
-        let state = book.live(range)?;
-        if logged.index != state.applied.index + 1 {
-            return Err(no_such_range(range, "its entries are applied in order"));
-        }
-        Ok(state.counts)
-    }
-
-    fn write(&mut self, batch: Batch) -> Result<()> {
-        if batch.is_empty() {
-            return Ok(());
-        }
-        let core = self.core;
-        let applier = self.applier()?;
-        let (ops, count) = batch.into_ops()?;
-        let written = applier.apply_ops(core, &ops, Ops::of(&ops, count));
-        let seq = applier.seq;
-        written.inspect_err(|error| core.health.fail(error.clone()))?;
-        core.visible.store(seq, Release);
-        Ok(())
-    }
-
-    fn finish(&mut self, range: u32, logged: &Logged, change: Counts) -> Result<()> {
-        let core = self.core;
-        // A memtable that is yet to be flushed may have been frozen between the entry's record and now.
-        let frozen_upto = core.frozen.lock().back().map_or(0, |last| last.position);
-        {
-            let mut book = core.ranges.book.lock();
-            let state = book.live_mut(range)?;
-            state.let_go(logged.index, frozen_upto);
-            state.applied = Applied {
-                term: logged.term,
-                index: logged.index,
-                time_ms: logged.time_ms,
-            };
-            state.counts = state.counts.plus(change);
-            if logged.configures {
-                state.configured = (logged.index, logged.payload.clone());
-            }
-        }
-        self.applier()?.freeze_if_full(core);
-        Ok(())
     }
 
     /// Leaves `count` sequence numbers out and gives the first of them.

@@ -11,6 +11,7 @@
 //!
 //! Locks are taken in this order: manifest, applier, book, commit.
 
+mod alone;
 mod append;
 mod apply;
 mod book;
@@ -27,11 +28,12 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::machine::Counts;
+use super::machine::{Counts, Entry};
 use crate::log::{LogKind, LogRecord};
 use crate::lsm::manifest::Manifest;
 use crate::{Error, ErrorKind, Result};
 
+pub(crate) use alone::Alone;
 pub(super) use book::Book;
 pub(super) use forward::{Forwarded, FrozenRanges};
 pub(crate) use replace::{AsyncRecords, Ingested, Replacement};
@@ -53,6 +55,23 @@ pub(crate) struct Logged {
 }
 
 impl Logged {
+    /// As the one who applies takes it.
+    fn of_range(&self, range: u32, span: &Span) -> (OfRange, Entry) {
+        let of = OfRange {
+            range,
+            span: span.clone(),
+            term: self.term,
+            configures: self.configures,
+        };
+        let entry = Entry {
+            index: self.index,
+            time_ms: self.time_ms,
+            seed: self.seed,
+            payload: self.payload.clone(),
+        };
+        (of, entry)
+    }
+
     fn record(&self, range: u32) -> LogRecord<'_> {
         LogRecord {
             kind: if self.configures {
@@ -95,6 +114,16 @@ pub(crate) struct Applied {
     pub term: u64,
     pub index: u64,
     pub time_ms: u64,
+}
+
+/// Which range an entry is of.
+#[derive(Clone, Debug)]
+pub(crate) struct OfRange {
+    pub range: u32,
+    pub span: Span,
+    pub term: u64,
+    /// Whether it is a configuration.
+    pub configures: bool,
 }
 
 /// The keys of a range: one contiguous run.

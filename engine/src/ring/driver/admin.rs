@@ -90,8 +90,14 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
             let shard = shard.lock();
             for range in shard.node.ranges() {
                 let lane = shard.lanes.get(&range.id());
-                let heat = lane.map_or((0, 0), |lane| (lane.writes, lane.reads));
-                statuses.push(status(range, heat));
+                let (writes, reads) = lane.map_or((0, 0), |lane| (lane.writes, lane.reads));
+                let lent = self.lent.heat(range.id());
+                let mut status = status(range, (writes + lent.0, reads + lent.1));
+                if let Some(last) = self.lent.last(range.id()) {
+                    (status.last, status.commit, status.applied) =
+                        (last.index, last.index, last.index);
+                }
+                statuses.push(status);
             }
         }
         statuses.sort_unstable_by_key(|status| status.range);
@@ -212,10 +218,11 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
         self.leave_office().await;
         if self.set_closed() {
             // What was appended is settled, so that nobody waits in vain.
+            self.recall_all();
             let began_ms = self.now_ms();
             let is_idle = || {
                 let are_idle = self.shards.iter().all(|shard| shard.lock().is_idle());
-                are_idle && self.alone.lock().is_idle()
+                are_idle && self.lent.is_empty()
             };
             while !is_idle() && self.now_ms() < began_ms + LEAVING_MS {
                 self.sleep_ms(5).await;

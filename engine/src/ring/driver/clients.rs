@@ -35,7 +35,8 @@ pub(super) struct Op<'a> {
     /// Its place among those that are answered together.
     pub(super) place: usize,
     pub(super) range: RangeId,
-    pub(super) command: &'a Command,
+    /// None if it is the node's own write.
+    pub(super) command: Option<&'a Command>,
     pub(super) payload: Bytes,
     pub(super) kind: Kind,
     /// The range's clock has been moved on for it.
@@ -44,6 +45,22 @@ pub(super) struct Op<'a> {
     pub(super) tries: usize,
     /// Who is to be asked next.
     pub(super) hint: Option<NodeId>,
+}
+
+impl Op<'_> {
+    /// A write of the node's own.
+    pub(super) fn own(range: RangeId, payload: Bytes) -> Self {
+        Self {
+            place: 0,
+            range,
+            command: None,
+            payload,
+            kind: Kind::Write,
+            has_elapsed: false,
+            tries: 0,
+            hint: None,
+        }
+    }
 }
 
 impl Consistency {
@@ -109,46 +126,53 @@ impl<S: Storage, R: Runtime> Shard<S, R> {
 
 impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
     /// Has commands done, and tells what became of each. Those of one range take effect in their order.
-    pub(super) async fn ask(self: &Arc<Self>, ops: &[Op<'_>], how: Consistency) -> Vec<Outcome> {
-        let round = Round::new(ops.len());
+    pub(super) async fn ask(
+        self: &Arc<Self>,
+        ops: &mut [Op<'_>],
+        how: Consistency,
+    ) -> Vec<Outcome> {
+        let mut outcomes: Vec<Option<Outcome>> = vec![None; ops.len()];
+        // Where more copies are wanted than one, what is lent is too few.
+        let entered = (how.w <= 1).then(|| self.enter(ops)).flatten();
+        let has_entered = |&place: &usize| entered.as_ref().is_some_and(|all| all.has(place));
+        let rest: Vec<usize> = (0..ops.len()).filter(|place| !has_entered(place)).collect();
+        let round = self.hand_in(ops, &rest, how);
+        if let Some(entered) = entered {
+            self.finish_entered(ops, entered, &mut outcomes).await;
+        }
+        for (place, outcome) in rest.into_iter().zip(round.all().await) {
+            outcomes[place] = Some(outcome);
+        }
+        let outcomes = outcomes.into_iter();
+        outcomes
+            .map(|outcome| outcome.unwrap_or(Outcome::Unknown))
+            .collect()
+    }
+
+    /// Hands those in whose places are given, to the shards and to other nodes.
+    fn hand_in(self: &Arc<Self>, ops: &[Op<'_>], places: &[usize], how: Consistency) -> Arc<Round> {
+        let round = Round::new(places.len());
+        if places.is_empty() {
+            return round;
+        }
         let mut elsewhere = Vec::new();
-        let mut failure = None;
         for shard in 0..self.shards.len() {
-            let is_its = |(_, op): &(usize, &Op<'_>)| self.shard_of(op.range) == shard;
-            let mut its = ops.iter().enumerate().filter(is_its).peekable();
+            let ops = places.iter().map(|&place| &ops[place]).enumerate();
+            let mut its = ops
+                .filter(|(_, op)| self.shard_of(op.range) == shard)
+                .peekable();
             if its.peek().is_none() {
                 continue;
             }
             self.step(shard, |shard, now| {
-                for (place, op) in its {
-                    let entered = match op.kind {
-                        // More copies than one is more than there are.
-                        Kind::Write if how.w <= 1 => {
-                            let alone = &mut self.alone.lock();
-                            shard.enter_alone(now, op, alone, &round, place)
-                        }
-                        _ => Ok(false),
-                    };
-                    match entered {
-                        Ok(true) => {}
-                        Ok(false) if shard.submit(now, op, how, place, &round) => {}
-                        Ok(false) => elsewhere.push(place),
-                        Err(error) => {
-                            failure = Some(error);
-                            round.put(place, Outcome::Unknown);
-                        }
-                    }
-                }
+                elsewhere
+                    .extend(its.filter(|(place, op)| !shard.submit(now, op, how, *place, &round)));
             });
         }
-        if let Some(error) = failure {
-            self.fail(error);
+        for (place, op) in elsewhere {
+            self.read_elsewhere(op, how.level(), place, &round);
         }
-        self.carry_alone();
-        for place in elsewhere {
-            self.read_elsewhere(&ops[place], how.level(), place, &round);
-        }
-        round.all().await
+        round
     }
 
     /// Has one thing done by a range.

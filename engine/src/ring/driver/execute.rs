@@ -1,7 +1,7 @@
 //! Clients' commands: in rounds, so that what one connection asks of a range happens in its order, and everything
 //! else at once.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -9,6 +9,7 @@ use super::clients::{Kind, Op};
 use super::inner::Inner;
 use super::options::Transport;
 use super::read::Read;
+use super::spread::Spread;
 use super::view::Consistency;
 use crate::command::{Command, Reply, check_needs, command_payload, warm};
 use crate::ring::effect::{Invalid, Outcome, Refusal};
@@ -34,9 +35,6 @@ const NO_MASTER: Reply = Reply::error(
 );
 const TOO_BUSY: Reply =
     Reply::error("TRYAGAIN too many commands are open: nothing was written, try again");
-
-/// Operations of each range, in their order.
-pub(super) type Queues<'a> = BTreeMap<RangeId, VecDeque<Op<'a>>>;
 
 /// What is to be done about an operation next.
 enum Verdict<'a> {
@@ -85,26 +83,55 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
         if let Some(error) = self.trouble() {
             return vec![has_stopped(&error); batch.len()];
         }
-        let mut replies: Vec<Option<Reply>> = vec![None; batch.len()];
-        let mut queues = Queues::new();
+        let commands = batch.iter().enumerate();
+        let spreads: Vec<Spread> = commands
+            .filter_map(|(place, command)| Spread::of(place, command))
+            .collect();
+        let mut spread = spreads.iter().peekable();
+        // Parts have their places behind those of whole commands.
+        let parts: usize = spreads.iter().map(|spread| spread.parts.len()).sum();
+        let mut replies: Vec<Option<Reply>> = vec![None; batch.len() + parts];
+        let mut next_place = batch.len();
+        let mut ops = Vec::with_capacity(replies.len());
         for (place, command) in batch.iter().enumerate() {
+            if let Some(spread) = spread.next_if(|spread| spread.place == place) {
+                for part in &spread.parts {
+                    self.open(next_place, &part.command, &mut ops, &mut replies);
+                    next_place += 1;
+                }
+                continue;
+            }
             if command.is_for_store() || matches!(command, Command::Clear) {
                 // It is about all keys: everything before it comes first, and everything behind it later.
-                self.run_queues(std::mem::take(&mut queues), how, &mut replies)
+                self.run_ops(std::mem::take(&mut ops), how, &mut replies)
                     .await;
                 replies[place] = Some(self.execute_whole(command, how).await);
                 continue;
             }
-            match self.operation(place, command) {
-                Ok(op) => queues.entry(op.range).or_default().push_back(op),
-                Err(reply) => replies[place] = Some(reply),
-            }
+            self.open(place, command, &mut ops, &mut replies);
         }
-        self.run_queues(queues, how, &mut replies).await;
-        replies
-            .into_iter()
-            .map(|reply| reply.unwrap_or(UNKNOWN))
-            .collect()
+        self.run_ops(ops, how, &mut replies).await;
+        let mut replies = replies.into_iter().map(|reply| reply.unwrap_or(UNKNOWN));
+        let mut whole: Vec<Reply> = replies.by_ref().take(batch.len()).collect();
+        for spread in &spreads {
+            let parts = replies.by_ref().take(spread.parts.len()).collect();
+            whole[spread.place] = spread.join(&batch[spread.place], parts);
+        }
+        whole
+    }
+
+    /// Adds a command to those that are to be carried out, or says at once why not.
+    fn open<'a>(
+        &self,
+        place: usize,
+        command: &'a Command,
+        ops: &mut Vec<Op<'a>>,
+        replies: &mut [Option<Reply>],
+    ) {
+        match self.operation(place, command) {
+            Ok(op) => ops.push(op),
+            Err(reply) => replies[place] = Some(reply),
+        }
     }
 
     fn operation<'a>(&self, place: usize, command: &'a Command) -> Result<Op<'a>, Reply> {
@@ -130,7 +157,7 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
         Ok(Op {
             place,
             range,
-            command,
+            command: Some(command),
             payload,
             kind,
             has_elapsed: false,
@@ -140,43 +167,41 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
     }
 
     /// Carries operations out, those of one range in order.
-    pub(super) async fn run_queues(
+    pub(super) async fn run_ops(
         self: &Arc<Self>,
-        mut queues: Queues<'_>,
+        mut ops: Vec<Op<'_>>,
         how: Consistency,
         replies: &mut [Option<Reply>],
     ) {
-        if queues.is_empty() {
+        if ops.is_empty() {
             return;
         }
         let began_ms = self.now_ms();
-        let all = || queues.values().flatten();
-        let bytes: usize = all().map(|op| op.payload.len() + COMMAND_BYTES).sum();
+        let bytes: usize = ops.iter().map(|op| op.payload.len() + COMMAND_BYTES).sum();
         let Some(_held) = self.hold(bytes, began_ms).await else {
-            all().for_each(|op| replies[op.place] = Some(TOO_BUSY));
-            return;
+            return ops.iter().for_each(|op| replies[op.place] = Some(TOO_BUSY));
         };
-        self.prepare(&mut queues, replies).await;
+        self.prepare(&mut ops, replies).await;
         let mut backoff_ms = 2;
-        loop {
-            let ops = next_round(&mut queues);
-            if ops.is_empty() {
-                return;
-            }
-            let outcomes = self.ask(&ops, how).await;
+        while !ops.is_empty() {
+            let mut round = next_round(&mut ops);
+            let outcomes = self.ask(&mut round, how).await;
+            let mut again = Vec::new();
             let mut must_wait = false;
-            // Backwards, so that what is asked again is asked in its order.
-            for (op, outcome) in ops.into_iter().zip(outcomes).rev() {
-                let (place, range) = (op.place, op.range);
+            for (op, outcome) in round.into_iter().zip(outcomes) {
+                let place = op.place;
                 match self.judge(op, outcome, began_ms).await {
                     Verdict::Answer(reply) => replies[place] = Some(reply),
                     Verdict::Again(op) => {
                         must_wait = true;
-                        queues.entry(range).or_default().push_front(op);
+                        again.push(op);
                     }
-                    Verdict::AtOnce(op) => queues.entry(range).or_default().push_front(op),
+                    Verdict::AtOnce(op) => again.push(op),
                 }
             }
+            // Before those of their ranges that have not been asked yet.
+            again.append(&mut ops);
+            ops = again;
             if must_wait {
                 self.counters.waits.add(1);
                 self.sleep_ms(backoff_ms).await;
@@ -204,30 +229,27 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
     }
 
     /// Waits until the store lets writers in, and has what they will read in memory.
-    async fn prepare(&self, queues: &mut Queues<'_>, replies: &mut [Option<Reply>]) {
-        let bytes: usize = writes(queues).map(|op| op.payload.len()).sum();
+    async fn prepare(&self, ops: &mut Vec<Op<'_>>, replies: &mut [Option<Reply>]) {
+        let is_write = |op: &&Op<'_>| op.kind == Kind::Write;
+        let bytes: usize = ops.iter().filter(is_write).map(|op| op.payload.len()).sum();
         if bytes == 0 {
             return;
         }
         let mut ready = self.store.admit(bytes).await;
         if ready.is_ok() && self.store.db().outgrows_cache() {
-            for op in writes(queues) {
-                ready = ready.and(warm(self.store.db(), op.command).await);
+            for command in ops.iter().filter(is_write).filter_map(|op| op.command) {
+                ready = ready.and(warm(self.store.db(), command).await);
             }
         }
-        let Err(error) = ready else {
-            return;
-        };
-        // Another node may take what is mastered there.
-        for (&range, queue) in queues.iter_mut() {
-            if self.masters(range) {
-                queue.retain(|op| {
-                    if op.kind == Kind::Write {
-                        replies[op.place] = Some(Reply::from(&error));
-                    }
-                    op.kind != Kind::Write
-                });
-            }
+        if let Err(error) = ready {
+            ops.retain(|op| {
+                // Another node may take what is mastered there.
+                let is_refused = op.kind == Kind::Write && self.masters(op.range);
+                if is_refused {
+                    replies[op.place] = Some(Reply::from(&error));
+                }
+                !is_refused
+            });
         }
     }
 
@@ -237,7 +259,10 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
             Outcome::Done { reply, .. } => Verdict::Answer(reply),
             Outcome::Read { index, behind_ms } => {
                 let strong_at = behind_ms.is_none().then_some(index);
-                self.answer_read(op, strong_at, began_ms).await
+                match op.command {
+                    Some(command) => self.answer_read(op, command, strong_at, began_ms).await,
+                    None => Verdict::Answer(UNKNOWN),
+                }
             }
             Outcome::Unknown if is_write => {
                 self.counters.unknown.add(1);
@@ -286,11 +311,12 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
     async fn answer_read<'a>(
         &self,
         op: Op<'a>,
+        command: &Command,
         strong_at: Option<u64>,
         began_ms: u64,
     ) -> Verdict<'a> {
         let read = self
-            .read_state(op.range, op.command, strong_at, op.has_elapsed)
+            .read_state(op.range, command, strong_at, op.has_elapsed)
             .await;
         match read {
             Ok(Read::Answer(reply)) => Verdict::Answer(reply),
@@ -328,22 +354,19 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
     }
 }
 
-fn writes<'q, 'a>(queues: &'q Queues<'a>) -> impl Iterator<Item = &'q Op<'a>> {
-    let all = queues.values().flatten();
-    all.filter(|op| op.kind == Kind::Write)
-}
-
 /// Takes what can be done at once: of each range the first operations that are of one kind.
-fn next_round<'a>(queues: &mut Queues<'a>) -> Vec<Op<'a>> {
-    let mut ops = Vec::new();
-    queues.retain(|_, queue| {
-        let first = queue.front().map(|op| op.kind == Kind::Write);
-        while let Some(op) = queue.front()
-            && first == Some(op.kind == Kind::Write)
-        {
-            ops.extend(queue.pop_front());
-        }
-        !queue.is_empty()
-    });
-    ops
+fn next_round<'a>(ops: &mut Vec<Op<'a>>) -> Vec<Op<'a>> {
+    let is_write = |op: &Op<'_>| op.kind == Kind::Write;
+    let first = ops.first().map(is_write);
+    if ops.iter().all(|op| Some(is_write(op)) == first) {
+        return std::mem::take(ops);
+    }
+    // Of each range, what its first operation is, and whether one of the other kind has come.
+    let mut seen: BTreeMap<RangeId, (bool, bool)> = BTreeMap::new();
+    let goes_now = |op: &mut Op<'_>| {
+        let (first, is_over) = seen.entry(op.range).or_insert((is_write(op), false));
+        *is_over |= is_write(op) != *first;
+        !*is_over
+    };
+    ops.extract_if(.., goes_now).collect()
 }

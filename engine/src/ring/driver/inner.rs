@@ -9,9 +9,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use super::alone::Alone;
 use super::counters::Counters;
 use super::job::{Done, Job, perform};
+use super::lent::Lent;
 use super::map::Known;
 use super::options::{DriverOptions, Transport};
 use super::others::Heard;
@@ -37,8 +37,8 @@ pub(super) struct Inner<S: Storage, R: Runtime, T: Transport> {
     pub(super) view: ArcSwap<View>,
     pub(super) known: Mutex<Known>,
     pub(super) heard: Mutex<Heard>,
-    /// Writes of ranges that are all here.
-    pub(super) alone: Mutex<Alone>,
+    /// Ranges that are all here.
+    pub(super) lent: Lent,
     /// Reads that were sent on to other nodes.
     pub(super) remote: Mutex<Remote>,
     pub(super) cursors: Mutex<Cursors>,
@@ -76,7 +76,7 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
             view: ArcSwap::from_pointee(View::unknown(id)),
             known: Mutex::default(),
             heard: Mutex::default(),
-            alone: Mutex::default(),
+            lent: Lent::default(),
             cursors: Mutex::default(),
             open_bytes: AtomicUsize::new(0),
             serving: AtomicUsize::new(0),
@@ -164,6 +164,9 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
                 self.dispatch(packet);
             }
             out.wakers.into_iter().for_each(Waker::wake);
+            for range in out.recalls {
+                self.recall(range);
+            }
             if let Some(map) = out.map {
                 self.spread(&map);
             }

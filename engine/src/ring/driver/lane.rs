@@ -47,8 +47,6 @@ pub(super) struct Lane<S: Storage, R: Runtime> {
     is_barred: bool,
     /// Barriers in the queue and under way.
     barriers: usize,
-    /// Entries that go the short way and are yet to be applied: every order but an append waits for them.
-    alone: usize,
     pub(super) snapshots: BTreeMap<u64, Arc<RangeSnapshot<S, R>>>,
     /// Clients' writes that were taken here.
     pub(super) writes: u64,
@@ -64,7 +62,6 @@ impl<S: Storage, R: Runtime> Lane<S, R> {
             is_busy: false,
             is_barred: false,
             barriers: 0,
-            alone: 0,
             snapshots: BTreeMap::new(),
             writes: 0,
             reads: 0,
@@ -96,7 +93,7 @@ impl<S: Storage, R: Runtime> Lane<S, R> {
                 self.queue.pop_front()
             };
         }
-        if self.is_busy || self.alone > 0 {
+        if self.is_busy {
             return None;
         }
         let order = self.queue.pop_front()?;
@@ -105,19 +102,9 @@ impl<S: Storage, R: Runtime> Lane<S, R> {
         Some(order)
     }
 
-    /// Whether nothing is under way or waits but what goes the short way.
+    /// Whether nothing is under way or waits.
     pub(super) fn is_clear(&self) -> bool {
         !self.is_busy && self.queue.is_empty()
-    }
-
-    /// An entry goes the short way.
-    pub(super) fn enter_alone(&mut self) {
-        self.alone += 1;
-    }
-
-    /// So many of them have arrived.
-    pub(super) fn arrived_alone(&mut self, entries: usize) {
-        self.alone -= entries;
     }
 
     /// The order that the others wait for is done.
@@ -157,19 +144,6 @@ mod tests {
         lane.push(Order::Effect(Effect::Apply(Vec::new())));
         assert!(lane.next().is_none());
         lane.done();
-        assert!(lane.next().is_some());
-    }
-
-    #[test]
-    fn what_is_to_be_applied_waits_for_what_went_the_short_way() {
-        let mut lane = lane();
-        lane.enter_alone();
-        assert!(lane.is_clear(), "more of them may follow");
-        lane.push(append());
-        lane.push(Order::Effect(Effect::Apply(Vec::new())));
-        assert!(lane.next().is_some_and(|order| order.is_append()));
-        assert!(lane.next().is_none() && !lane.is_clear());
-        lane.arrived_alone(1);
         assert!(lane.next().is_some());
     }
 

@@ -8,13 +8,13 @@
 //! might, is no more than a slow node.
 
 mod admin;
-mod alone;
 mod clients;
 mod counters;
 mod execute;
 mod inner;
 mod job;
 mod lane;
+mod lent;
 mod map;
 mod open;
 mod options;
@@ -22,6 +22,7 @@ mod others;
 mod read;
 mod requests;
 mod shard;
+mod spread;
 mod tick;
 mod view;
 mod whole;

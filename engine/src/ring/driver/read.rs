@@ -7,13 +7,11 @@ use super::clients::Op;
 use super::inner::Inner;
 use super::options::Transport;
 use super::requests::{Round, Waiter, Waiting};
-use super::view::Consistency;
-use crate::command::{Command, Encoder, Reply};
+use crate::command::{Command, Reply};
 use crate::ring::effect::{Input, Outcome, ReadLevel, Refusal};
 use crate::ring::ids::{Index, LogId, NodeId, RangeId, RequestId};
 use crate::ring::node::{ForwardedRead, NodeInput, Packet, Said};
 use crate::ring::store::Seen;
-use crate::slot::{arc_of, slot_of};
 use crate::{Result, Runtime, Storage};
 
 /// How long one node is waited for before another one is asked.
@@ -42,46 +40,6 @@ pub(super) enum Read {
 }
 
 impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
-    /// Answers a GET of a range that this node holds alone, if memory suffices. False, and nothing written, if not.
-    pub(super) fn execute_now(
-        &self,
-        command: &Command,
-        how: Consistency,
-        out: &mut Encoder<'_>,
-    ) -> bool {
-        let Command::Get(key) = command else {
-            return false;
-        };
-        if how.r > 1 || self.trouble().is_some() {
-            return false;
-        }
-        let range = RangeId::from(arc_of(slot_of(key)));
-        let mut value = Vec::new();
-        let found = {
-            // Held while the state is read: else it could be given away and destroyed in between.
-            let mut shard = self.shards[self.shard_of(range)].lock();
-            let Some(copy) = shard.node.range(range).filter(|copy| copy.may_read_alone()) else {
-                return false;
-            };
-            let now_ms = self.runtime.wall_ms().max(copy.applied_time_ms());
-            let Ok(Some(found)) = self.store.get_now(key, now_ms, &mut value) else {
-                return false;
-            };
-            if let Some(lane) = shard.lanes.get_mut(&range) {
-                lane.reads += 1;
-            }
-            found
-        };
-        if found {
-            self.counters.hits.add(1);
-            out.bulk(&value);
-        } else {
-            self.counters.misses.add(1);
-            out.null();
-        }
-        true
-    }
-
     /// Who may be asked about a range, the likeliest first.
     pub(super) fn holders_elsewhere(&self, range: RangeId) -> Vec<NodeId> {
         let view = self.view.load();

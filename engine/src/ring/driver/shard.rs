@@ -20,6 +20,8 @@ use crate::{Error, Result, Runtime, Storage};
 pub(super) struct Outbox<S: Storage, R: Runtime> {
     pub(super) packets: Vec<Packet>,
     pub(super) wakers: Vec<Waker>,
+    /// Ranges that are lent and have something to hear.
+    pub(super) recalls: Vec<RangeId>,
     pub(super) jobs: Vec<Job<S, R>>,
     /// The storage has failed.
     pub(super) failure: Option<Error>,
@@ -32,6 +34,7 @@ impl<S: Storage, R: Runtime> Default for Outbox<S, R> {
         Self {
             packets: Vec::new(),
             wakers: Vec::new(),
+            recalls: Vec::new(),
             jobs: Vec::new(),
             failure: None,
             map: None,
@@ -136,6 +139,7 @@ impl<S: Storage, R: Runtime> Shard<S, R> {
             NodeEffect::Reply { request, outcome } => {
                 out.wakers.extend(self.waiting.answer(request, outcome));
             }
+            NodeEffect::Recall(range) => out.recalls.push(range),
             NodeEffect::Begin { range, me } => {
                 let lane = self
                     .lanes

@@ -4,8 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use super::clients::Op;
 use super::inner::Inner;
 use super::options::Transport;
+use super::view::Consistency;
 use crate::command::Reply;
 use crate::ring::effect::{Input, Outcome};
 use crate::ring::ids::RangeId;
@@ -18,7 +20,7 @@ const TICK: Duration = Duration::from_millis(25);
 const LOOK: u64 = 4;
 /// From one look for late requests, expired keys and flushes to the next.
 const UPKEEP: u64 = 10;
-/// From one wish to join to the next.
+/// From one wish to join to the next, and from one move of clocks to the next: a second.
 const JOIN: u64 = 40;
 /// From the scrub of one range to that of the next: all of them in some ten minutes.
 const SCRUB: u64 = 100;
@@ -47,7 +49,10 @@ pub(super) async fn tick_forever<S: Storage, R: Runtime, T: Transport>(
 impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
     fn tick(self: &Arc<Self>, tick: u64, flushes_seen: &AtomicU64) {
         for shard in 0..self.shards.len() {
-            self.step(shard, |shard, now| shard.step(now, NodeInput::Tick));
+            self.step(shard, |shard, now| {
+                shard.lend(&self.lent);
+                shard.step(now, NodeInput::Tick);
+            });
         }
         if tick.is_multiple_of(LOOK) {
             self.look();
@@ -58,6 +63,7 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
             self.sweep();
         }
         if tick.is_multiple_of(JOIN) {
+            self.lent.slew(self.now());
             self.join();
         }
         if tick.is_multiple_of(SCRUB) {
@@ -137,15 +143,9 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
             let Some(payload) = payload else {
                 return;
             };
-            let write = |request| {
-                let input = Input::Propose {
-                    request,
-                    payload,
-                    at_least: 0,
-                };
-                NodeInput::Range(range, input)
-            };
-            match self.ask_one(range, Outcome::Unknown, write).await {
+            let mut op = [Op::own(range, payload)];
+            let outcome = self.ask(&mut op, Consistency::default()).await.pop();
+            match outcome.unwrap_or(Outcome::Unknown) {
                 Outcome::Done {
                     reply: Reply::Int(1..),
                     ..

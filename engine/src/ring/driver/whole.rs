@@ -1,12 +1,10 @@
 //! Commands about all keys: about those, rather, of the ranges that are mastered here. A client that wants all of
 //! them asks every node.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::execute::Queues;
 use super::inner::Inner;
 use super::options::Transport;
 use super::view::Consistency;
@@ -46,14 +44,14 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
     async fn clear(self: &Arc<Self>, command: &Command, how: Consistency) -> Reply {
         let ranges = self.mastered();
         let mut replies: Vec<Option<Reply>> = vec![None; ranges.len()];
-        let mut queues = Queues::new();
+        let mut ops = Vec::with_capacity(ranges.len());
         for (place, range) in ranges.into_iter().enumerate() {
             match self.operation_on(range, place, command) {
-                Ok(op) => drop(queues.insert(range, VecDeque::from([op]))),
+                Ok(op) => ops.push(op),
                 Err(reply) => replies[place] = Some(reply),
             }
         }
-        self.run_queues(queues, how, &mut replies).await;
+        self.run_ops(ops, how, &mut replies).await;
         let mut failed = replies.into_iter().flatten().filter(Reply::is_error);
         failed.next().unwrap_or(Reply::OK)
     }

@@ -5,18 +5,16 @@
 //! does no I/O: a driver carries effects out.
 
 mod forward;
+mod lending;
 mod orphans;
 mod packet;
 mod steer;
 mod throttle;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-
 use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::effect::{Effect, Input, Now, Outcome, ReadLevel};
-use super::entry::Entry;
 use super::ids::{LogId, NodeId, RangeId, RequestId};
 use super::membership::{Configuration, Member};
 use super::message::{Body, Message};
@@ -77,6 +75,8 @@ pub enum NodeEffect {
         /// This copy.
         me: Member,
     },
+    /// Give back a range that was lent.
+    Recall(RangeId),
     /// Tell a client.
     Reply {
         /// Its request.
@@ -103,6 +103,8 @@ pub struct Node {
     options: Options,
     random: Random,
     ranges: BTreeMap<RangeId, Range>,
+    /// Ranges that are lent, and what has happened to them meanwhile.
+    lent: BTreeMap<RangeId, Vec<Input>>,
     /// Copies that were destroyed here, by the last incarnation: none of them may come back.
     destroyed: BTreeMap<RangeId, LogId>,
     forwards: Forwards,
@@ -127,6 +129,7 @@ impl Node {
             forwards: Forwards::new(random.next()),
             random,
             ranges: BTreeMap::new(),
+            lent: BTreeMap::new(),
             destroyed: BTreeMap::new(),
             packets: Packets::default(),
             steering: Steering::default(),
@@ -196,33 +199,6 @@ impl Node {
         }
     }
 
-    /// Appends a command to a range that is all here, see [`Range::append_alone`].
-    pub fn append_alone(
-        &mut self,
-        now: Now,
-        range: RangeId,
-        payload: &Bytes,
-    ) -> Option<(Arc<Entry>, u64)> {
-        self.ranges.get_mut(&range)?.append_alone(now, payload)
-    }
-
-    /// Such entries are applied, see [`Range::applied_alone`].
-    pub fn applied_alone(
-        &mut self,
-        now: Now,
-        range: RangeId,
-        append: u64,
-        upto: LogId,
-        out: &mut Vec<NodeEffect>,
-    ) {
-        let mut effects = std::mem::take(&mut self.effects);
-        if let Some(replica) = self.ranges.get_mut(&range) {
-            replica.applied_alone(now, append, upto, &mut effects);
-            self.touched.push(range);
-        }
-        self.sort_out(range, effects, out);
-    }
-
     /// Hands out what the steps since the last flush have gathered.
     pub fn flush(&mut self, now: Now, out: &mut Vec<NodeEffect>) {
         self.touched.sort_unstable();
@@ -240,7 +216,8 @@ impl Node {
     }
 
     fn tick(&mut self, now: Now, out: &mut Vec<NodeEffect>) {
-        let ranges: Vec<RangeId> = self.ranges.keys().copied().collect();
+        let hears = |range: &RangeId| !self.lent.contains_key(range);
+        let ranges: Vec<RangeId> = self.ranges.keys().copied().filter(hears).collect();
         for range in ranges {
             self.step_range(now, range, Input::Tick, out);
         }
@@ -250,6 +227,9 @@ impl Node {
     }
 
     fn step_range(&mut self, now: Now, range: RangeId, input: Input, out: &mut Vec<NodeEffect>) {
+        let Some(input) = self.keep_back(range, input, out) else {
+            return;
+        };
         if let Input::SnapshotRead { bytes, .. } = &input {
             self.throttle.charge(bytes.len());
         }

@@ -162,6 +162,14 @@ impl RangeLog {
         self.configurations.drain(..acting.saturating_sub(1));
     }
 
+    /// Goes on behind an entry that is not held, nor anything before it.
+    pub(super) fn go_on_after(&mut self, last: LogId, time_ms: u64) {
+        self.forget_before(Index::MAX);
+        self.before = last;
+        self.note_term(last);
+        self.last_time_ms = self.last_time_ms.max(time_ms);
+    }
+
     /// The configuration that acts: the newest, committed or not (rule 8).
     pub(super) fn configuration(&self) -> &Configuration {
         &self.newest().1

@@ -2,7 +2,7 @@
 //!
 //! A replica follows, campaigns or is the master. Each file holds one concern of it: `election`, `follower`,
 //! `office` and `replication` (the master's side), `writes`, `reads`, `snapshots`, `change`, `clock`, `scrub`,
-//! `recover`; `alone` is the short way where there is but one replica.
+//! `recover`; `alone` lends a range of which there is but one replica.
 //!
 //! The core is stepped with inputs and gathers what is to be logged; [`Range::flush`] hands it out after a
 //! batch of them, so that many writes are one append and one message to each follower.
@@ -43,6 +43,7 @@ use office::Office;
 use reads::Reads;
 use scrub::Scrubs;
 
+pub use alone::{Head, Loan};
 pub use mutation::Mutation;
 pub use options::Options;
 

@@ -8,6 +8,7 @@
 //! again every range is marked as one that may have forgotten something (rule 9). A failure to apply is an
 //! error of that range's: it has to stop, as the next entry cannot be applied without this one.
 
+mod alone;
 mod encode;
 mod lost;
 mod read;
@@ -32,6 +33,7 @@ use crate::slot::ARCS;
 use crate::storage::Durability;
 use crate::{Error, ErrorKind, Result, Runtime, Storage};
 
+pub use alone::LentEntries;
 pub use lost::LOST_WRITES;
 pub use read::Seen;
 pub use snapshot::RangeSnapshot;
@@ -154,34 +156,23 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
             .map(Ticket)
     }
 
-    /// As [`RangeStore::append`], for one entry.
-    ///
-    /// # Errors
-    /// As [`RangeStore::append`].
-    pub fn append_entry(
-        &self,
-        range: RangeId,
-        incarnation: LogId,
-        entry: &Entry,
-    ) -> Result<Ticket> {
-        let note = Note::Entry(encode::logged(entry)?);
-        let core = self.db().core();
-        core.append_to_range(range, incarnation.to_number(), [note])
-            .map(Ticket)
-    }
-
     /// Waits until everything up to the ticket is as durable as the store's entries have to be, and at least
     /// as `at_least` says.
     ///
     /// # Errors
     /// `Unknown`; final.
     pub async fn settle(&self, ticket: Ticket, at_least: Durability) -> Result<()> {
-        let entries = match self.inner.sync {
+        let core = self.db().core();
+        let to = self.durability().max(at_least);
+        core.settle_range(ticket.0, to).await
+    }
+
+    /// How durable entries have to be.
+    fn durability(&self) -> Durability {
+        match self.inner.sync {
             Sync::Always => Durability::Synced,
             Sync::EverySecond | Sync::No => Durability::Written,
-        };
-        let core = self.db().core();
-        core.settle_range(ticket.0, entries.max(at_least)).await
+        }
     }
 
     /// Waits, if it must, until writers are let in: a master asks before it appends a command.
@@ -214,25 +205,6 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
         Ok(replies)
     }
 
-    /// As [`RangeStore::apply`], for commands of several ranges; the reply of each.
-    ///
-    /// # Errors
-    /// As [`RangeStore::apply`].
-    pub async fn apply_each(
-        &self,
-        entries: impl Iterator<Item = (RangeId, &Entry)>,
-    ) -> Result<Vec<Reply>> {
-        let mut replies = Vec::with_capacity(entries.size_hint().0);
-        let mut applying = self.db().core().begin_apply().await?;
-        for (range, entry) in entries {
-            let span = span_of(range)?;
-            let logged = encode::logged(entry)?;
-            let reply = applying.apply(range, &span, &logged).await?;
-            replies.push(reply.ok_or_else(|| invalid("this entry is no command"))?);
-        }
-        Ok(replies)
-    }
-
     /// As [`RangeStore::apply`], for [`META`]: `step` makes the next state of the state and a command.
     ///
     /// # Errors
@@ -250,7 +222,9 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
             if entry.is_command() {
                 let state = applying.get(META_KEY).await?;
                 let (state, reply) = step(state, entry)?;
-                applying.apply_put(META, &logged, META_KEY, &state).await?;
+                applying
+                    .apply_put(META, &span, &logged, META_KEY, &state)
+                    .await?;
                 replies.push((entry.index, reply));
             } else {
                 applying.apply(META, &span, &logged).await?;

@@ -11,7 +11,7 @@ use super::{Cluster, Stance, Topology};
 const CROSSSLOT: Reply = Reply::error("CROSSSLOT Keys in request don't hash to the same slot");
 
 /// The reply to a command that is not to be run here. `None` for all that are: a command without keys, one
-/// whose slot is mastered here, and any that is forwarded for a client that does not know the map.
+/// whose slot is mastered here, and any of a client that does not know the map: for it, keys may be in any slots.
 ///
 /// `view` is the one that the commands before it in the batch were judged by; it is taken if need be.
 pub fn redirect(
@@ -20,17 +20,13 @@ pub fn redirect(
     cluster: &impl Cluster,
     view: &mut Option<Arc<View>>,
 ) -> Option<Reply> {
-    let mut keys = command.keys().peekable();
-    let first = keys.next()?;
-    if !stance.knows_map && keys.peek().is_none() {
-        return None;
-    }
-    let slot = slot_of(first);
-    if keys.any(|key| slot_of(key) != slot) {
-        return Some(CROSSSLOT);
-    }
     if !stance.knows_map {
         return None;
+    }
+    let mut keys = command.keys();
+    let slot = slot_of(keys.next()?);
+    if keys.any(|key| slot_of(key) != slot) {
+        return Some(CROSSSLOT);
     }
     let view = view.get_or_insert_with(|| cluster.view());
     let topology = Topology::new(view, cluster.address());

@@ -89,13 +89,15 @@ fn what_was_written_is_there_after_a_restart() {
 }
 
 #[test]
-fn keys_of_several_slots_are_refused_together() {
+fn keys_of_several_slots_are_served_slot_by_slot() {
     let cluster = alone();
-    let reply = cluster.ask(0, "MSET a 1 b 2");
+    assert_eq!(cluster.ask(0, "MSET a 1 b 2 c 3"), Reply::OK);
     assert_eq!(
-        reply,
-        Reply::error("CROSSSLOT Keys in request don't hash to the same slot")
+        cluster.ask(0, "MGET c none a b"),
+        Reply::Array(vec![bulk("3"), Reply::Null, bulk("1"), bulk("2")])
     );
+    assert_eq!(cluster.ask(0, "EXISTS a b none"), Reply::Int(2));
+    assert_eq!(cluster.ask(0, "DEL a c none"), Reply::Int(2));
     assert_eq!(cluster.ask(0, "MSET {x}a 1 {x}b 2"), Reply::OK);
     assert_eq!(
         cluster.ask(0, "MGET {x}a {x}b"),
