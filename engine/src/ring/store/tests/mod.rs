@@ -3,6 +3,7 @@
 mod amnesia;
 mod crash;
 mod flush;
+mod lent;
 mod records;
 mod replace;
 mod state;
