@@ -19,6 +19,8 @@ use trilith_fuzz::{ID, STORE};
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
+mod bus;
+
 const FILES: u64 = 110;
 
 /// One of each form of each command, and forms that are refused.
@@ -28,6 +30,7 @@ fn main() -> Outcome {
     let lines: Vec<&str> = LINES.lines().filter(|line| !line.is_empty()).collect();
     for number in 0..FILES {
         let mut random = Random::new(number);
+        write("bus", number, &bus::bus(&mut random))?;
         write("resp", number, &resp(&mut random, &lines))?;
         write("log_replay", number, &log(&mut random, &lines)?)?;
         write("manifest", number, &manifest(&mut random)?)?;
