@@ -251,8 +251,8 @@ async fn read_proof(
 fn judge(own: &Hello, theirs: &Hello, wanted: Option<NodeId>) -> Result<(), Broken> {
     if theirs.has(SECRET) != own.has(SECRET) {
         let detail = match own.has(SECRET) {
-            true => "this one has; give the other the same one",
-            false => "the other has; give this one the same one",
+            true => "this one has",
+            false => "the other has",
         };
         return Err(Broken::Refused(Refusal::Secret, detail.into()));
     }

@@ -223,7 +223,7 @@ fn outcome(random: &mut Random) -> Outcome {
 }
 
 fn reply(random: &mut Random, depth: u64) -> Reply {
-    let mut some = |random: &mut Random| {
+    let some = |random: &mut Random| {
         let count = random.below(4);
         (0..count).map(|_| reply(random, depth + 1)).collect()
     };

@@ -30,12 +30,12 @@ fn main() -> Outcome {
     let lines: Vec<&str> = LINES.lines().filter(|line| !line.is_empty()).collect();
     for number in 0..FILES {
         let mut random = Random::new(number);
-        write("bus", number, &bus::bus(&mut random))?;
         write("resp", number, &resp(&mut random, &lines))?;
         write("log_replay", number, &log(&mut random, &lines)?)?;
         write("manifest", number, &manifest(&mut random)?)?;
         write("sstable", number, &sstable(&mut random)?)?;
         write("values", number, &values(&mut random)?)?;
+        write("bus", number, &bus::bus(&mut random))?;
     }
     let commands = lines.iter().filter_map(|line| command(line));
     for (number, command) in commands.enumerate() {
