@@ -228,6 +228,11 @@ impl Cluster {
         Client::connect(self.address(number))
     }
 
+    /// A node's process.
+    pub fn pid(&self, number: usize) -> Option<u32> {
+        self.nodes[number].server.as_ref().map(Server::pid)
+    }
+
     /// What a node has printed.
     pub fn output(&self, number: usize) -> String {
         let server = self.nodes[number].server.as_ref();

@@ -19,6 +19,7 @@ mod machine;
 mod number;
 pub mod pattern;
 mod reply;
+mod reply_read;
 mod state;
 mod store;
 mod strings;

@@ -4,11 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use trilith::ring::node::Packet;
 
@@ -16,8 +15,10 @@ use super::frame::{FrameReader, Kind, Sealer};
 use super::handshake::{self, Session};
 use super::packets::Gather;
 use super::peer::Peer;
-use super::refusal::{Broken, Refusal};
+use super::refusal::{Broken, Refusal, Seldom};
 use super::shared::Shared;
+use super::strangers::{Stranger, Strangers};
+use super::stream::Stream;
 
 /// How long a bus that cannot accept (no descriptors are left) waits before it tries again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -27,29 +28,27 @@ pub(super) type Deliver = Arc<dyn Fn(Packet) + Send + Sync>;
 
 /// Takes connections, for ever. They end with it.
 pub(super) async fn listen(shared: Arc<Shared>, listener: TcpListener, deliver: Deliver) {
-    let room = Arc::new(Semaphore::new(shared.limits.unauthenticated));
+    let strangers = Strangers::new(shared.limits.unauthenticated);
     let mut connections = JoinSet::new();
+    let mut failures = Seldom::default();
     loop {
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "a node's connection could not be accepted");
+                if failures.is_due(Instant::now()) {
+                    tracing::warn!(%error, "a node's connection could not be accepted");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
         while connections.try_join_next().is_some() {}
-        let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
-            shared
-                .refusals
-                .note(&from, &Broken::refused(Refusal::Crowded));
-            continue;
-        };
+        let stranger = strangers.admit();
         let serving = serve(
             Arc::clone(&shared),
             stream,
             from,
-            place,
+            stranger,
             Arc::clone(&deliver),
         );
         connections.spawn(serving);
@@ -58,16 +57,19 @@ pub(super) async fn listen(shared: Arc<Shared>, listener: TcpListener, deliver: 
 
 async fn serve(
     shared: Arc<Shared>,
-    mut stream: TcpStream,
+    stream: TcpStream,
     from: SocketAddr,
-    place: OwnedSemaphorePermit,
+    mut stranger: Stranger,
     deliver: Deliver,
 ) {
-    let met = meet(&shared, &mut stream).await;
-    drop(place);
+    let met = tokio::select! {
+        met = meet(&shared, stream) => met,
+        () = stranger.crowded_out() => Err(Broken::refused(Refusal::Crowded)),
+    };
+    drop(stranger);
     let broken = match met {
-        Ok(session) if session.introduction => return,
-        Ok(session) => {
+        Ok((_, session)) if session.introduction => return,
+        Ok((stream, session)) => {
             let Some((peer, ended)) =
                 shared.acquaint(session.node, |peer| peer.begin_hearing(&session.address))
             else {
@@ -87,10 +89,18 @@ async fn serve(
     tracing::debug!(%from, "a node's connection has ended: {broken}");
 }
 
-async fn meet(shared: &Shared, stream: &mut TcpStream) -> Result<Session, Broken> {
-    stream.set_nodelay(true)?;
-    let handshake = handshake::accept(stream, &shared.identity);
-    match tokio::time::timeout(shared.limits.handshake, handshake).await {
+async fn meet(shared: &Shared, stream: TcpStream) -> Result<(Stream, Session), Broken> {
+    let identity = &shared.identity;
+    let met = async {
+        stream.set_nodelay(true)?;
+        let mut stream = match &identity.tls {
+            Some(tls) => tls.accept(stream).await?,
+            None => Stream::Plain(stream),
+        };
+        let session = handshake::accept(&mut stream, identity).await?;
+        Ok((stream, session))
+    };
+    match tokio::time::timeout(shared.limits.handshake, met).await {
         Ok(met) => met,
         Err(_late) => Err(Broken::refused(Refusal::Silent)),
     }
@@ -100,12 +110,12 @@ async fn meet(shared: &Shared, stream: &mut TcpStream) -> Result<Session, Broken
 async fn hear(
     shared: &Shared,
     peer: &Peer,
-    stream: TcpStream,
+    stream: Stream,
     session: Session,
     deliver: &Deliver,
 ) -> Broken {
     let silence = shared.limits.silence;
-    let (read, mut write) = stream.into_split();
+    let (read, mut write) = tokio::io::split(stream);
     let mut reader = FrameReader::new(read, session.hears, silence);
     let mut sealer = Sealer::new(session.sends);
     let mut gather = Gather::default();
@@ -121,7 +131,11 @@ async fn hear(
         if frame.kind == Kind::Alive {
             let mut answer = Vec::new();
             sealer.put(&mut answer, Kind::Alive, b"");
-            match tokio::time::timeout(silence, write.write_all(&answer)).await {
+            let answered = async {
+                write.write_all(&answer).await?;
+                write.flush().await
+            };
+            match tokio::time::timeout(silence, answered).await {
                 Ok(Ok(())) => continue,
                 Ok(Err(error)) => return error.into(),
                 Err(_late) => return io::Error::from(io::ErrorKind::TimedOut).into(),

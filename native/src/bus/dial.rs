@@ -16,6 +16,7 @@ use super::packets::parts;
 use super::peer::{LinkState, Peer};
 use super::refusal::{Broken, Refusal};
 use super::shared::Shared;
+use super::stream::Stream;
 
 /// Bytes that are gathered for one write.
 const WRITE_BYTES: usize = 256 << 10;
@@ -25,9 +26,13 @@ pub(super) async fn connect(
     shared: &Shared,
     address: &str,
     wanted: Wanted,
-) -> Result<(TcpStream, Session), Broken> {
+) -> Result<(Stream, Session), Broken> {
     let attempt = async {
-        let mut stream = open(shared, address).await?;
+        let stream = open(shared, address).await?;
+        let mut stream = match &shared.identity.tls {
+            Some(tls) => tls.dial(stream).await?,
+            None => Stream::Plain(stream),
+        };
         let session = handshake::dial(&mut stream, &shared.identity, wanted).await?;
         Ok((stream, session))
     };
@@ -40,10 +45,11 @@ pub(super) async fn connect(
 async fn open(shared: &Shared, address: &str) -> Result<TcpStream, Broken> {
     let address = bus_address(address).map_err(io::Error::other)?;
     let mut found: Vec<_> = tokio::net::lookup_host(address).await?.collect();
-    if shared.identity.secret.is_none() {
+    if shared.identity.is_open() {
         found.retain(|address| address.ip().to_canonical().is_loopback());
         if found.is_empty() {
-            let detail = "without one a node speaks to nodes on this machine only";
+            let detail =
+                "without one, or a certificate, a node speaks to nodes on this machine only";
             return Err(Broken::Refused(Refusal::Secret, detail.into()));
         }
     }
@@ -131,7 +137,7 @@ async fn attempt(shared: &Shared, peer: &Peer, address: &str) -> Result<(), Brok
     peer.is_cut.store(false, Relaxed);
     tracing::info!(node = %peer.node, address, "connected to a node");
     peer.queue.drop_stale();
-    let (read, write) = stream.into_split();
+    let (read, write) = tokio::io::split(stream);
     let mut reader = FrameReader::new(read, session.hears, shared.limits.silence);
     let mut sender = Sender {
         io: write,
@@ -215,6 +221,8 @@ impl<W: AsyncWrite + Unpin> Sender<'_, W> {
             return Ok(());
         }
         self.io.write_all(&self.buffer).await?;
+        // TLS keeps back what the connection does not take at once.
+        self.io.flush().await?;
         let sent = self.buffer.len() as u64;
         self.peer.sent_bytes.fetch_add(sent, Relaxed);
         self.buffer.clear();

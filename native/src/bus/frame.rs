@@ -133,7 +133,7 @@ impl Opener {
     }
 
     /// Takes a frame off the front; `None` if it is not all there.
-    fn take(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, Broken> {
+    pub(super) fn take(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, Broken> {
         let Some(&[a, b, c, d, kind]) = buffer.first_chunk::<HEAD_BYTES>() else {
             return Ok(None);
         };

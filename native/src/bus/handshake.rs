@@ -13,7 +13,9 @@ use trilith::ring::NodeId;
 
 use super::frame::Seal;
 use super::refusal::{Broken, Refusal};
-use super::secret::{Secret, keyed};
+use super::secret::{Key, Secret, keyed};
+use super::stream::Stream;
+use super::tls::{HANDSHAKE_RECORD, Tls};
 
 /// The version of the protocol that this node speaks.
 pub const PROTOCOL: u16 = 1;
@@ -53,6 +55,22 @@ pub(super) struct Identity {
     /// Its clients' address.
     pub(super) announce: String,
     pub(super) secret: Option<Secret>,
+    pub(super) tls: Option<Tls>,
+}
+
+impl Identity {
+    /// Whether nobody has to show anything to be believed.
+    pub(super) fn is_open(&self) -> bool {
+        self.secret.is_none() && self.tls.is_none()
+    }
+
+    /// The secrets to prove oneself by, the one to use first; a single `None` without any.
+    fn keys(&self) -> Vec<Option<Key>> {
+        match &self.secret {
+            Some(secret) => secret.keys().into_iter().map(Some).collect(),
+            None => vec![None],
+        }
+    }
 }
 
 /// What a dialler is after.
@@ -79,7 +97,7 @@ pub(super) struct Session {
 }
 
 /// One side's words.
-struct Hello {
+pub(super) struct Hello {
     flags: u8,
     node: NodeId,
     address: String,
@@ -116,10 +134,14 @@ impl Hello {
         })
     }
 
-    async fn read(io: &mut (impl AsyncRead + Unpin)) -> Result<Self, Broken> {
+    pub(super) async fn read(io: &mut (impl AsyncRead + Unpin)) -> Result<Self, Broken> {
         let mut bytes = vec![0; HEAD_BYTES];
         io.read_exact(&mut bytes).await?;
         let (magic, rest) = bytes.split_at(MAGIC.len());
+        if magic[0] == HANDSHAKE_RECORD {
+            let detail = "the other speaks TLS, and this one has no certificate";
+            return Err(Broken::Refused(Refusal::Tls, detail.into()));
+        }
         if magic != MAGIC {
             return Err(malformed("no magic"));
         }
@@ -170,9 +192,9 @@ fn head(status: u8) -> Vec<u8> {
     head
 }
 
-/// What both have said, and the secret, if they have one.
+/// What both have said, and a secret, if they have one.
 struct Transcript<'a> {
-    secret: Option<&'a Secret>,
+    key: Option<Key>,
     dialler: &'a Hello,
     acceptor: &'a Hello,
 }
@@ -180,7 +202,7 @@ struct Transcript<'a> {
 impl Transcript<'_> {
     /// A keyed hash over a purpose and everything that was said.
     fn mac(&self, purpose: &[u8]) -> Option<Hmac<Sha256>> {
-        let mut mac = self.secret?.mac();
+        let mut mac = self.key.as_ref()?.mac();
         mac.update(purpose);
         mac.update(&self.dialler.bytes);
         mac.update(&self.acceptor.bytes);
@@ -196,20 +218,11 @@ impl Transcript<'_> {
         said
     }
 
-    /// Reads the other side's status and proof.
-    async fn check(&self, io: &mut (impl AsyncRead + Unpin), purpose: &[u8]) -> Result<(), Broken> {
-        let status = io.read_u8().await?;
-        if status != GO_ON {
-            return Err(Broken::RefusedBy(Refusal::of_code(status)));
-        }
-        let Some(mac) = self.mac(purpose) else {
-            return Ok(());
-        };
-        let mut proof = [0; PROOF_BYTES];
-        io.read_exact(&mut proof).await?;
+    /// Whether the other side's proof shows that it knows this secret. Without one there is nothing to show.
+    fn holds(&self, purpose: &[u8], proof: &[u8]) -> bool {
         // In constant time.
-        mac.verify_slice(&proof)
-            .map_err(|_other| Broken::refused(Refusal::Proof))
+        self.mac(purpose)
+            .is_none_or(|mac| mac.verify_slice(proof).is_ok())
     }
 
     fn seal(&self, purpose: &[u8]) -> Seal {
@@ -220,12 +233,26 @@ impl Transcript<'_> {
     }
 }
 
+/// Reads the other side's status and proof; the proof is empty without a secret.
+async fn read_proof(
+    io: &mut (impl AsyncRead + Unpin),
+    has_secret: bool,
+) -> Result<Vec<u8>, Broken> {
+    let status = io.read_u8().await?;
+    if status != GO_ON {
+        return Err(Broken::RefusedBy(Refusal::of_code(status)));
+    }
+    let mut proof = vec![0; if has_secret { PROOF_BYTES } else { 0 }];
+    io.read_exact(&mut proof).await?;
+    Ok(proof)
+}
+
 /// What speaks against the other side before anything is proved.
 fn judge(own: &Hello, theirs: &Hello, wanted: Option<NodeId>) -> Result<(), Broken> {
     if theirs.has(SECRET) != own.has(SECRET) {
         let detail = match own.has(SECRET) {
-            true => "this one has; give the other the same one",
-            false => "the other has; give this one the same one",
+            true => "this one has",
+            false => "the other has",
         };
         return Err(Broken::Refused(Refusal::Secret, detail.into()));
     }
@@ -250,18 +277,28 @@ async fn refuse(
     let Broken::Refused(refusal, _) = &broken else {
         return broken;
     };
-    // A connection that is closed with something unread takes what was written with it. Whether the other side
-    // hears why is its own affair in the end.
     let told = async {
         io.write_all(&said(*refusal as u8)).await?;
+        io.flush().await
+    };
+    // Whether the other side hears why is its own affair in the end.
+    if matches!(tokio::time::timeout(LINGER, told).await, Ok(Ok(()))) {
+        linger(io).await;
+    }
+    broken
+}
+
+/// Gives the other side time to hear what was said last: a connection that is closed with something unread takes what
+/// was written with it.
+pub(super) async fn linger(io: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
+    let heard = async {
         io.shutdown().await?;
         tokio::io::copy(&mut io.take(LINGER_BYTES), &mut tokio::io::sink()).await
     };
-    let told = tokio::time::timeout(LINGER, told).await;
-    if !matches!(told, Ok(Ok(_))) {
+    let heard = tokio::time::timeout(LINGER, heard).await;
+    if !matches!(heard, Ok(Ok(_))) {
         tracing::debug!("a node may not have heard why it is refused");
     }
-    broken
 }
 
 /// The handshake of who has connected.
@@ -272,17 +309,22 @@ pub(super) async fn dial(
 ) -> Result<Session, Broken> {
     let own = Hello::new(identity, wanted.introduction)?;
     io.write_all(&own.bytes).await?;
+    io.flush().await?;
     let theirs = Hello::read(io).await?;
     if let Err(broken) = judge(&own, &theirs, wanted.node) {
         return Err(refuse(io, |status| vec![status], broken).await);
     }
     let transcript = Transcript {
-        secret: identity.secret.as_ref(),
+        key: identity.keys().swap_remove(0),
         dialler: &own,
         acceptor: &theirs,
     };
     io.write_all(&transcript.proof(DIALLER_PROVES)).await?;
-    transcript.check(io, ACCEPTOR_PROVES).await?;
+    io.flush().await?;
+    let proof = read_proof(io, own.has(SECRET)).await?;
+    if !transcript.holds(ACCEPTOR_PROVES, &proof) {
+        return Err(Broken::refused(Refusal::Proof));
+    }
     Ok(Session {
         node: theirs.node,
         sends: transcript.seal(DIALLER_SEALS),
@@ -293,31 +335,38 @@ pub(super) async fn dial(
 }
 
 /// The handshake of who was connected to.
-pub(super) async fn accept(
-    io: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    identity: &Identity,
-) -> Result<Session, Broken> {
+pub(super) async fn accept(io: &mut Stream, identity: &Identity) -> Result<Session, Broken> {
     let own = Hello::new(identity, false)?;
     let theirs = match Hello::read(io).await {
         Ok(theirs) => theirs,
-        Err(broken @ Broken::Refused(Refusal::Version, _)) => {
+        Err(broken @ Broken::Refused(Refusal::Version | Refusal::Tls, _)) => {
             return Err(refuse(io, head, broken).await);
         }
         Err(broken) => return Err(broken),
     };
+    if identity.tls.is_some() && !io.is_private() {
+        let detail = "this one has, and the other speaks in the clear";
+        let broken = Broken::Refused(Refusal::Tls, detail.into());
+        return Err(refuse(io, head, broken).await);
+    }
     if let Err(broken) = judge(&own, &theirs, None) {
         return Err(refuse(io, head, broken).await);
     }
     io.write_all(&own.bytes).await?;
-    let transcript = Transcript {
-        secret: identity.secret.as_ref(),
+    io.flush().await?;
+    let proof = read_proof(io, own.has(SECRET)).await?;
+    let transcripts = identity.keys().into_iter().map(|key| Transcript {
+        key,
         dialler: &theirs,
         acceptor: &own,
-    };
-    if let Err(broken) = transcript.check(io, DIALLER_PROVES).await {
+    });
+    let proved = |transcript: &Transcript<'_>| transcript.holds(DIALLER_PROVES, &proof);
+    let Some(transcript) = transcripts.into_iter().find(proved) else {
+        let broken = Broken::refused(Refusal::Proof);
         return Err(refuse(io, |status| vec![status], broken).await);
-    }
+    };
     io.write_all(&transcript.proof(ACCEPTOR_PROVES)).await?;
+    io.flush().await?;
     Ok(Session {
         node: theirs.node,
         sends: transcript.seal(ACCEPTOR_SEALS),

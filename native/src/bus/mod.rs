@@ -2,22 +2,29 @@
 //!
 //! Each node connects to each other one and sends on the connection that it has made. What cannot be sent is
 //! dropped and counted: the ring takes loss in its stride. The bus must never block a sender, and never believe
-//! a peer that has not shown that it knows the cluster's secret. Without a secret it listens on loopback
-//! addresses only. What it carries is sealed by the secret, not hidden: who can listen on the network can read it.
+//! a peer that has not shown that it is a node: by the cluster's secret, by a certificate, or, where a node has both, by
+//! both. Without either it listens on loopback addresses only. A secret seals what the bus carries and does not hide it;
+//! TLS hides it.
 
 mod accept;
 mod address;
 mod dial;
 mod frame;
+#[doc(hidden)]
+pub mod fuzz;
 mod handshake;
+mod kept;
 mod packets;
 mod peer;
 mod queue;
 mod refusal;
 mod secret;
 mod shared;
+mod strangers;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::fmt;
 use std::io;
@@ -43,6 +50,7 @@ pub use peer::{Link, LinkState};
 pub use refusal::Refusal;
 pub use secret::Secret;
 pub use shared::Limits;
+pub use tls::Tls;
 
 use handshake::{Identity, Wanted};
 use peer::Peer;
@@ -65,18 +73,21 @@ pub struct BusConfig {
     pub announce: Option<String>,
     /// What all nodes of the cluster know.
     pub secret: Option<Secret>,
+    /// What all nodes of the cluster can show.
+    pub tls: Option<Tls>,
     /// Times and bounds.
     pub limits: Limits,
 }
 
 impl BusConfig {
-    /// A bus without a secret, with the usual limits.
+    /// A bus without a secret and without certificates, with the usual limits.
     pub fn new(node: NodeId, listen: SocketAddr) -> Self {
         Self {
             node,
             listen,
             announce: None,
             secret: None,
+            tls: None,
             limits: Limits::default(),
         }
     }
@@ -104,33 +115,37 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// The port cannot be had, or is open to other machines and there is no secret.
+    /// The port cannot be had, or is open to other machines and there is neither a secret nor a certificate.
     ///
     /// # Panics
     ///
     /// If it is not called within a tokio runtime.
     pub fn bind(config: BusConfig) -> Result<Self, Failure> {
         let is_local = config.listen.ip().to_canonical().is_loopback();
-        if config.secret.is_none() && !is_local {
+        let mut identity = Identity {
+            node: config.node,
+            announce: config.announce.unwrap_or_default(),
+            secret: config.secret,
+            tls: config.tls,
+        };
+        if identity.is_open() && !is_local {
             return Err(Failure::new(
                 format!(
-                    "The bus between nodes may not listen on {} without a secret: whoever reaches it could \
-                     change everything.",
+                    "The bus between nodes may not listen on {} without a secret or a certificate: whoever reaches it \
+                     could change everything.",
                     config.listen
                 ),
                 "Give every node the same secret with --secret-file FILE (make one: openssl rand -hex 32), or \
-                 listen on 127.0.0.1",
+                 certificates with --bus-tls-cert, --bus-tls-key and --bus-tls-ca, or listen on 127.0.0.1",
             ));
         }
         let listener = TcpListener::bind(config.listen)
             .and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
         let listener = listener.map_err(|error| of_bind(&error, config.listen))?;
         let local = listener.local_addr().unwrap_or(config.listen);
-        let identity = Identity {
-            node: config.node,
-            announce: config.announce.or(own_address(local)).unwrap_or_default(),
-            secret: config.secret,
-        };
+        if identity.announce.is_empty() {
+            identity.announce = own_address(local).unwrap_or_default();
+        }
         let shared = Shared::new(identity, config.limits, Handle::current());
         Ok(Self(Arc::new(Inner {
             shared: Arc::new(shared),

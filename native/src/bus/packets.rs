@@ -1,6 +1,8 @@
 //! Packets as bytes: written, cut into parts that a frame can hold, and put together again.
 
 use bytes::Bytes;
+use postcard::de_flavors::Flavor;
+use trilith::ring::NodeId;
 use trilith::ring::node::Packet;
 
 use super::frame::{Frame, Kind, PAYLOAD_BYTES_MAX};
@@ -14,6 +16,9 @@ pub(super) const PART_BYTES: usize = 1 << 20;
 
 /// A packet, at most: an entry may be as long as the log's longest.
 const PACKET_BYTES_MAX: usize = (1 << 30) + PAYLOAD_BYTES_MAX;
+
+/// Bytes of a packet that are neither text nor payloads, at most: each may take a hundred in memory.
+const STRUCTURE_BYTES_MAX: usize = 16 << 20;
 
 /// Writes a packet, as several where it is long and says several things; `out` takes each.
 pub(super) fn encode(mut packet: Packet, out: &mut impl FnMut(Vec<u8>)) {
@@ -80,12 +85,70 @@ impl Gather {
     }
 }
 
-fn decode(bytes: &[u8]) -> Result<Packet, Broken> {
-    postcard::from_bytes(bytes).map_err(|error| Broken::Refused(Refusal::Packet, error.to_string()))
+/// Reads a packet. What it takes in memory is bounded, whatever its sender has made of it.
+pub(super) fn decode(bytes: &[u8]) -> Result<Packet, Broken> {
+    let refused = |detail: String| Broken::Refused(Refusal::Packet, detail);
+    let of_postcard = |error: postcard::Error| refused(error.to_string());
+    if bytes.len() > SPLIT_BYTES {
+        let head = postcard::take_from_bytes::<(NodeId, NodeId, u64, u64)>(bytes);
+        let ((.., things), _) = head.map_err(of_postcard)?;
+        if things > 1 {
+            return Err(refused(format!("it is long and says {things} things")));
+        }
+    }
+    let mut reader = postcard::Deserializer::from_flavor(Bounded {
+        rest: bytes,
+        structure_bytes: STRUCTURE_BYTES_MAX,
+    });
+    let packet = serde::Deserialize::deserialize(&mut reader).map_err(of_postcard)?;
+    match reader.finalize().map_err(of_postcard)? {
+        [] => Ok(packet),
+        rest => Err(refused(format!("{} bytes follow it", rest.len()))),
+    }
+}
+
+/// Bytes to be read, of which so many may be structure.
+struct Bounded<'a> {
+    rest: &'a [u8],
+    structure_bytes: usize,
+}
+
+impl<'a> Flavor<'a> for Bounded<'a> {
+    type Remainder = &'a [u8];
+    type Source = &'a [u8];
+
+    fn pop(&mut self) -> postcard::Result<u8> {
+        let missing = postcard::Error::DeserializeUnexpectedEnd;
+        let (&byte, rest) = self.rest.split_first().ok_or(missing)?;
+        let left = self.structure_bytes.checked_sub(1);
+        self.structure_bytes = left.ok_or(postcard::Error::SerdeDeCustom)?;
+        self.rest = rest;
+        Ok(byte)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.rest.len())
+    }
+
+    fn try_take_n(&mut self, count: usize) -> postcard::Result<&'a [u8]> {
+        let missing = postcard::Error::DeserializeUnexpectedEnd;
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or(missing)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn finalize(self) -> postcard::Result<&'a [u8]> {
+        Ok(self.rest)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use trilith::command::Reply;
+    use trilith::ring::LogId;
+    use trilith::ring::effect::Outcome;
+    use trilith::ring::node::Said;
+
     use super::*;
     use crate::bus::tests::{packet, packet_of};
 
@@ -144,6 +207,69 @@ mod tests {
         assert!(gather.take(frame(Kind::Part, front)).unwrap().is_none());
         assert!(gather.take(frame(Kind::Alive, b"")).unwrap().is_none());
         assert_eq!(gather.take(frame(Kind::Last, back)).unwrap(), Some(sent));
+    }
+
+    fn is_refused(bytes: &[u8]) -> bool {
+        matches!(decode(bytes), Err(Broken::Refused(Refusal::Packet, _)))
+    }
+
+    #[test]
+    fn a_long_packet_that_says_much_is_none_of_a_sender() {
+        let said = |count| Packet {
+            said: vec![Said::Greeting; count],
+            ..packet(1, 2, &[])
+        };
+        for (count, refused) in [(SPLIT_BYTES / 2, false), (SPLIT_BYTES, true)] {
+            let bytes = postcard::to_allocvec(&said(count)).unwrap();
+            assert_eq!(is_refused(&bytes), refused, "{count}");
+        }
+    }
+
+    #[test]
+    fn a_packet_that_is_all_structure_is_refused() {
+        let answered = |nulls| Packet {
+            said: vec![Said::Answered {
+                request: 1,
+                outcome: Outcome::Done {
+                    reply: Reply::Array(vec![Reply::Null; nulls]),
+                    at: LogId::default(),
+                },
+            }],
+            ..packet(1, 2, &[])
+        };
+        for (nulls, refused) in [(1 << 20, false), (STRUCTURE_BYTES_MAX, true)] {
+            let bytes = postcard::to_allocvec(&answered(nulls)).unwrap();
+            assert_eq!(is_refused(&bytes), refused, "{nulls}");
+        }
+    }
+
+    #[test]
+    fn a_reply_of_lists_within_lists_is_refused() {
+        let said = Said::Answered {
+            request: 1,
+            outcome: Outcome::Done {
+                reply: Reply::Array(vec![]),
+                at: LogId::default(),
+            },
+        };
+        let packet = Packet {
+            said: vec![said],
+            ..packet(1, 2, &[])
+        };
+        let mut bytes = postcard::to_allocvec(&packet).unwrap();
+        // Request and outcome end with an array of none and the entry's id.
+        let array = bytes.len() - 4;
+        assert_eq!(bytes[array..], [6, 0, 0, 0]);
+        bytes.splice(array.., [6, 1].repeat(400_000));
+        assert!(is_refused(&bytes));
+    }
+
+    #[test]
+    fn what_follows_a_packet_is_refused() {
+        let mut bytes = postcard::to_allocvec(&packet_of(1, 2, 7)).unwrap();
+        assert!(!is_refused(&bytes));
+        bytes.push(0);
+        assert!(is_refused(&bytes));
     }
 
     #[test]

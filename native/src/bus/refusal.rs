@@ -9,8 +9,13 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::tls;
+
 /// Refusals of one kind are logged this often at most; the others are counted.
 const LOG_EVERY: Duration = Duration::from_secs(1);
+
+/// And of a kind that goes on, ever more seldom, down to this.
+const LOG_SELDOM: Duration = Duration::from_secs(60);
 
 /// Why a connection was turned away or cut. The numbers are those of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,11 +43,15 @@ pub enum Refusal {
     Damaged = 10,
     /// A frame holds no packet, or none of its peer for this node.
     Packet = 11,
+    /// One of the two speaks TLS and the other does not.
+    Tls = 12,
+    /// The peer has no certificate that one of the cluster's authorities has signed.
+    Certificate = 13,
 }
 
 impl Refusal {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Version,
         Self::Secret,
         Self::Proof,
@@ -54,6 +63,8 @@ impl Refusal {
         Self::TooLong,
         Self::Damaged,
         Self::Packet,
+        Self::Tls,
+        Self::Certificate,
     ];
 
     /// A stable name, for metrics.
@@ -70,6 +81,8 @@ impl Refusal {
             Self::TooLong => "too_long",
             Self::Damaged => "damaged",
             Self::Packet => "packet",
+            Self::Tls => "tls",
+            Self::Certificate => "certificate",
         }
     }
 
@@ -86,6 +99,30 @@ impl Refusal {
             Self::TooLong => "a frame is too long",
             Self::Damaged => "a frame is damaged",
             Self::Packet => "a frame holds no packet for this node",
+            Self::Tls => "only one of the two nodes has a certificate",
+            Self::Certificate => "its certificate is none of this cluster",
+        }
+    }
+
+    /// What to do about it.
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Version => "run the same version of trilith on both nodes",
+            Self::Secret | Self::Proof => "give all nodes the same --secret-file",
+            Self::Itself => "a copy of a store is no other node: start it with an empty directory",
+            Self::Stranger => "see whether two nodes announce the same address",
+            Self::Malformed => "see who speaks to this port: it is for nodes of this cluster only",
+            Self::Crowded => "see who holds connections to this port open",
+            Self::Silent => {
+                "see whether the network loses what is sent, or who connects and says nothing"
+            }
+            Self::TooLong | Self::Damaged | Self::Packet => {
+                "see whether it is a node of this cluster and of this version"
+            }
+            Self::Tls => "give all nodes --bus-tls-cert, --bus-tls-key and --bus-tls-ca, or none",
+            Self::Certificate => {
+                "give it a certificate that is valid now, for servers and clients, of an authority in --bus-tls-ca"
+            }
         }
     }
 
@@ -113,7 +150,7 @@ pub(super) enum Broken {
 
 impl From<io::Error> for Broken {
     fn from(error: io::Error) -> Self {
-        Self::Lost(error)
+        tls::judge(&error).unwrap_or(Self::Lost(error))
     }
 }
 
@@ -135,12 +172,17 @@ impl fmt::Display for Broken {
                 f.write_str("the peer has closed the connection")
             }
             Self::Lost(error) => write!(f, "{error}"),
-            Self::Refused(refusal, detail) if detail.is_empty() => refusal.fmt(f),
-            Self::Refused(refusal, detail) => write!(f, "{refusal}: {detail}"),
+            Self::Refused(refusal, detail) if detail.is_empty() => {
+                write!(f, "{refusal} ({})", refusal.advice())
+            }
+            Self::Refused(refusal, detail) => {
+                write!(f, "{refusal}: {detail} ({})", refusal.advice())
+            }
             Self::RefusedBy(Some(refusal)) => {
                 write!(
                     f,
-                    "the peer refuses this node: from where it stands, {refusal}"
+                    "the peer refuses this node: from where it stands, {refusal} ({})",
+                    refusal.advice()
                 )
             }
             Self::RefusedBy(None) => {
@@ -154,7 +196,7 @@ impl fmt::Display for Broken {
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     counts: [AtomicU64; Refusal::ALL.len()],
-    logged: Mutex<[Option<Instant>; Refusal::ALL.len()]>,
+    logged: Mutex<[Seldom; Refusal::ALL.len()]>,
 }
 
 impl Refusals {
@@ -165,11 +207,7 @@ impl Refusals {
         };
         let place = *refusal as usize - 1;
         let count = self.counts[place].fetch_add(1, Relaxed) + 1;
-        let now = Instant::now();
-        let mut logged = self.logged.lock();
-        if logged[place].is_none_or(|last| now.duration_since(last) >= LOG_EVERY) {
-            logged[place] = Some(now);
-            drop(logged);
+        if self.logged.lock()[place].is_due(Instant::now()) {
             tracing::warn!(%peer, count, "a node was refused: {broken}");
         }
     }
@@ -181,9 +219,47 @@ impl Refusals {
     }
 }
 
+/// When something that may happen without end was last said: what goes on is said ever more seldom.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seldom {
+    last: Option<Instant>,
+    pause: Duration,
+}
+
+impl Seldom {
+    /// Whether to say it now.
+    pub(super) fn is_due(&mut self, now: Instant) -> bool {
+        let since = self.last.map(|last| now.duration_since(last));
+        if since.is_some_and(|since| since < self.pause) {
+            return false;
+        }
+        let is_new = since.is_none_or(|since| since > LOG_SELDOM + self.pause);
+        self.pause = match is_new {
+            true => LOG_EVERY,
+            false => (self.pause * 2).min(LOG_SELDOM),
+        };
+        self.last = Some(now);
+        true
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_goes_on_is_said_ever_more_seldom() {
+        let mut seldom = Seldom::default();
+        let start = Instant::now();
+        let hour = (0..36_000).map(|tenth| start + Duration::from_millis(100 * tenth));
+        let said = hour.filter(|now| seldom.is_due(*now)).count();
+        assert!((60..70).contains(&said), "{said}");
+        // After a while without any it is news again.
+        let later = start + Duration::from_secs(2 * 3600);
+        assert!(seldom.is_due(later));
+        assert!(!seldom.is_due(later + LOG_EVERY / 2));
+        assert!(seldom.is_due(later + LOG_EVERY));
+    }
 
     #[test]
     fn each_refusal_has_its_number_and_its_place() {

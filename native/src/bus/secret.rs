@@ -1,4 +1,7 @@
 //! The secret that the nodes of a cluster share. It must never be shown: not by `Debug`, not in a log.
+//!
+//! So that it can be replaced while the cluster runs, there may be several: a node proves that it is one by the first,
+//! and believes who knows any of them.
 
 use std::fmt;
 use std::path::Path;
@@ -8,79 +11,103 @@ use hmac::{Hmac, KeyInit};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use super::kept::{Content, Kept, warn_if_open_to_others};
 use crate::server::Failure;
 
 /// Shorter ones could be guessed by whoever has listened to a handshake.
 const BYTES_LEAST: usize = 16;
 
-/// What the nodes of a cluster know and nobody else: who knows it is one of them. Wiped when the last clone goes.
+/// More are a mistake, and each costs a hash for whoever connects.
+const KEYS_MOST: usize = 4;
+
+/// What the nodes of a cluster know and nobody else: who knows it is one of them. A file that has changed counts for
+/// connections that are made from then on.
 #[derive(Clone)]
-pub struct Secret(Arc<Zeroizing<Vec<u8>>>);
+pub struct Secret(Arc<Kept<Vec<Key>>>);
+
+/// One secret. Wiped when the last clone goes.
+#[derive(Clone)]
+pub(super) struct Key(Arc<Zeroizing<Vec<u8>>>);
 
 impl Secret {
-    /// The secret of these bytes, without the white space around them.
+    /// The secrets in this text, one a line, without the white space around them.
     ///
     /// # Errors
     ///
-    /// It is shorter than 16 bytes.
-    pub fn new(bytes: &[u8]) -> Result<Self, Failure> {
-        let trimmed = bytes.trim_ascii();
-        if trimmed.len() < BYTES_LEAST {
-            return Err(Failure::new(
-                format!(
-                    "The cluster's secret has {} bytes; it needs {BYTES_LEAST} at least.",
-                    trimmed.len()
-                ),
-                "Make one with: openssl rand -hex 32",
-            ));
-        }
-        Ok(Self(Arc::new(Zeroizing::new(trimmed.to_vec()))))
+    /// There is none, one is shorter than 16 bytes, or there are more than four.
+    pub fn new(text: &[u8]) -> Result<Self, Failure> {
+        let kept = Kept::fixed(keys(text)?, of_file);
+        Ok(Self(Arc::new(kept)))
     }
 
-    /// The secret in a file, without the white space around it.
+    /// The secrets in a file, one a line, without the white space around them.
     ///
     /// # Errors
     ///
-    /// The file cannot be read, or holds less than 16 bytes.
+    /// As [`new`](Self::new), or the file cannot be read.
     pub fn read(file: &Path) -> Result<Self, Failure> {
-        let bytes = std::fs::read(file).map(Zeroizing::new).map_err(|error| {
-            Failure::new(
-                format!(
-                    "The cluster's secret in {} cannot be read: {error}.",
-                    file.display()
-                ),
-                "Check that the file exists and that this user may read it",
-            )
-        })?;
+        let kept = Kept::read(vec![file.to_owned()], of_file)?;
         warn_if_open_to_others(file);
-        Self::new(&bytes)
+        Ok(Self(Arc::new(kept)))
     }
 
+    /// All of them, the one that this node uses first.
+    pub(super) fn keys(&self) -> Vec<Key> {
+        self.0.current().as_ref().clone()
+    }
+
+    #[cfg(test)]
+    pub(super) fn forget_look(&self) {
+        self.0.forget_look();
+    }
+}
+
+impl Key {
     /// A keyed hash, ready to be fed.
     pub(super) fn mac(&self) -> Hmac<Sha256> {
         keyed(&self.0)
     }
 }
 
+fn of_file(contents: &[Content]) -> Result<Vec<Key>, Failure> {
+    let [content] = contents else {
+        unreachable!("one file is read")
+    };
+    keys(&content.bytes)
+}
+
+fn keys(text: &[u8]) -> Result<Vec<Key>, Failure> {
+    let lines = text.trim_ascii().split(|byte| *byte == b'\n');
+    let keys = lines.map(|line| {
+        let line = line.trim_ascii();
+        if line.len() >= BYTES_LEAST {
+            return Ok(Key(Arc::new(Zeroizing::new(line.to_vec()))));
+        }
+        Err(Failure::new(
+            format!(
+                "The cluster's secret has {} bytes; it needs {BYTES_LEAST} at least.",
+                line.len()
+            ),
+            "Make one with: openssl rand -hex 32",
+        ))
+    });
+    let keys = keys.collect::<Result<Vec<_>, _>>()?;
+    if keys.len() <= KEYS_MOST {
+        return Ok(keys);
+    }
+    Err(Failure::new(
+        format!(
+            "There are {} secrets for the cluster; {KEYS_MOST} are the most.",
+            keys.len()
+        ),
+        "Keep one a line: the one to use, and below it others to accept while they are replaced",
+    ))
+}
+
 /// HMAC-SHA256 under a key of any length.
 pub(super) fn keyed(key: &[u8]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
 }
-
-#[cfg(unix)]
-fn warn_if_open_to_others(file: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = std::fs::metadata(file).map(|metadata| metadata.permissions().mode());
-    if mode.is_ok_and(|mode| mode & 0o077 != 0) {
-        tracing::warn!(
-            file = %file.display(),
-            "the cluster's secret can be read by other users of this machine: chmod 600 it"
-        );
-    }
-}
-
-#[cfg(not(unix))]
-fn warn_if_open_to_others(_file: &Path) {}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -91,6 +118,12 @@ impl fmt::Debug for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn shown(secret: &Secret) -> Vec<String> {
+        let keys = secret.keys().into_iter();
+        keys.map(|key| String::from_utf8(key.0.to_vec()).unwrap())
+            .collect()
+    }
 
     #[test]
     fn a_secret_does_not_show() {
@@ -104,7 +137,19 @@ mod tests {
         let file = directory.path().join("secret");
         std::fs::write(&file, "  a long enough secret\r\n").unwrap();
         let read = Secret::read(&file).unwrap();
-        assert_eq!(read.0.as_slice(), b"a long enough secret");
+        assert_eq!(shown(&read), ["a long enough secret"]);
+    }
+
+    #[test]
+    fn there_may_be_several_one_a_line() {
+        let secret = Secret::new(b"the one that is used\r\n  the one that goes\n").unwrap();
+        assert_eq!(
+            shown(&secret),
+            ["the one that is used", "the one that goes"]
+        );
+        let many = b"a long enough secret\n".repeat(KEYS_MOST + 1);
+        assert!(Secret::new(&many).is_err());
+        assert!(Secret::new(b"a long enough secret\nshort").is_err());
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::config::Config;
 use super::failure::Failure;
 use super::last_map;
 use super::node::{stats_of, store_options};
-use crate::bus::{Bus, BusConfig, LinkState, PORT_OFFSET, Secret};
+use crate::bus::{Bus, BusConfig, LinkState, PORT_OFFSET, Secret, Tls};
 use crate::{FileStorage, NativeRuntime};
 
 /// How often, and how long after each other, a node that joins knocks before it gives up.
@@ -101,9 +101,13 @@ fn bind(config: &Config, port: u16, node: NodeId, address: &str) -> Result<Bus, 
         ));
     };
     let secret = config.membership.secret_file.as_deref();
+    let tls = config.membership.bus_tls();
     Bus::bind(BusConfig {
         announce: Some(address.into()),
         secret: secret.map(Secret::read).transpose()?,
+        tls: tls
+            .map(|[certificate, key, authority]| Tls::read(certificate, key, authority))
+            .transpose()?,
         ..BusConfig::new(node, SocketAddr::new(config.bind, bus_port))
     })
 }
@@ -121,7 +125,8 @@ async fn meet(bus: &Bus, address: &str) -> Result<NodeId, Failure> {
             return Err(Failure::new(
                 format!("Nobody lets this node join: {error}."),
                 format!(
-                    "See that {address} is a node's address for clients, that the node runs, and that both have the same --secret-file"
+                    "See that {address} is a node's address for clients, that the node runs, and that this one has \
+                     the --secret-file and the --bus-tls-* certificates of its cluster"
                 ),
             ));
         }
@@ -153,6 +158,8 @@ impl Backend for Member {
         if let Some(failure) = self.driver.failure() {
             stats.read_only = Some(failure.to_string());
         }
+        let refused = self.bus.refusals().into_iter();
+        let refused = refused.map(|(_, count)| count).sum();
         let counter = |name, help, value| Figure {
             name,
             help,
@@ -189,6 +196,11 @@ impl Backend for Member {
                 "unknown_writes",
                 "Writes whose outcome was called unknown.",
                 driven.unknown,
+            ),
+            counter(
+                "bus_refused",
+                "Connections that the bus has refused or cut: the log says why.",
+                refused,
             ),
             counter(
                 "snapshots_sent",

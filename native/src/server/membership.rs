@@ -1,6 +1,6 @@
 //! The options that make a node one of a cluster.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -28,9 +28,35 @@ pub struct Membership {
     /// Where clients and other nodes reach this node, if that is not --bind and --port. The bus is 10000 above.
     #[arg(long, value_name = "HOST:PORT", env = "TRILITH_ANNOUNCE")]
     pub announce: Option<String>,
-    /// File with the secret that all nodes of the cluster share. Without it, the bus listens on loopback only.
+    /// File with the secret that all nodes of the cluster share, and below it others to accept, one a line. Without
+    /// it and without certificates, the bus listens on loopback only.
     #[arg(long, value_name = "FILE", env = "TRILITH_SECRET_FILE")]
     pub secret_file: Option<PathBuf>,
+    /// This node's certificate, in PEM: nodes speak TLS to each other, and both sides show theirs.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "bus_tls_key",
+        requires = "bus_tls_ca",
+        env = "TRILITH_BUS_TLS_CERT"
+    )]
+    pub bus_tls_cert: Option<PathBuf>,
+    /// The certificate's key, in PEM, without a passphrase.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "bus_tls_cert",
+        env = "TRILITH_BUS_TLS_KEY"
+    )]
+    pub bus_tls_key: Option<PathBuf>,
+    /// The authority that signs the certificates of this cluster's nodes and nothing else; several while it is replaced.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "bus_tls_cert",
+        env = "TRILITH_BUS_TLS_CA"
+    )]
+    pub bus_tls_ca: Option<PathBuf>,
     /// Copies of each range, of a cluster that is founded.
     #[arg(long, default_value_t = 3, env = "TRILITH_N")]
     pub n: u8,
@@ -46,5 +72,14 @@ impl Membership {
     /// Whether the node is one of a cluster.
     pub fn is_wanted(&self) -> bool {
         self.cluster || self.join.is_some()
+    }
+
+    /// The files of certificate, key and authority; clap sees to it that there are all or none.
+    pub fn bus_tls(&self) -> Option<[&Path; 3]> {
+        let files = [&self.bus_tls_cert, &self.bus_tls_key, &self.bus_tls_ca];
+        let [Some(certificate), Some(key), Some(authority)] = files else {
+            return None;
+        };
+        Some([certificate, key, authority])
     }
 }

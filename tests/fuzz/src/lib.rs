@@ -14,6 +14,8 @@ use futures_lite::future::block_on;
 use trilith::command::{Command, parse};
 use trilith::lsm::manifest::Manifest;
 use trilith::lsm::values::{ValueRef, ValuesReader};
+use trilith::ring::node::Packet;
+use trilith_server::bus::fuzz as wire;
 use trilith_server::resp::{RequestReader, Requests};
 
 use input::{SliceReader, split_first_byte};
@@ -77,6 +79,49 @@ pub fn command_decode(data: &[u8]) -> bool {
     assert_eq!(command, again);
     assert!(command.keys().count() <= data.len());
     true
+}
+
+/// What another node sends: by the first byte its first words, a connection's bytes behind the handshake, or frames
+/// that get the seals that they should have, so that more of them hold.
+pub fn bus(data: &[u8]) -> bool {
+    let (how, data) = split_first_byte(data);
+    match how % 3 {
+        0 => wire::greet(data),
+        1 => hear(data, usize::from(how / 3)),
+        _ => hear(&wire::frames(cut(data)), usize::from(how)),
+    }
+}
+
+/// Hears bytes whole and in two pieces: where they are cut changes nothing.
+fn hear(bytes: &[u8], cut: usize) -> bool {
+    let cut = cut.min(bytes.len());
+    let whole = wire::hear(&[bytes]);
+    let pieces = wire::hear(&[&bytes[..cut], &bytes[cut..]]);
+    assert_eq!(whole, pieces, "cut at {cut}");
+    for packet in &whole.packets {
+        assert_eq!(written_and_read(packet), packet.said);
+    }
+    !whole.packets.is_empty()
+}
+
+/// What a packet says when it has been sent on, as several packets if it is long.
+fn written_and_read(packet: &Packet) -> Vec<trilith::ring::node::Said> {
+    let pieces = wire::write(packet.clone()).into_iter();
+    pieces
+        .flat_map(|bytes| wire::read(&bytes).expect("what was written is read").said)
+        .collect()
+}
+
+/// Frames out of any bytes: a kind, the payload's length in two bytes, the payload.
+fn cut(mut data: &[u8]) -> Vec<(u8, &[u8])> {
+    let mut frames = Vec::new();
+    while let Some((&[kind, a, b], rest)) = data.split_first_chunk::<3>() {
+        let length = usize::from(u16::from_le_bytes([a, b])).min(rest.len());
+        let (payload, rest) = rest.split_at(length);
+        frames.push((kind, payload));
+        data = rest;
+    }
+    frames
 }
 
 /// The manifest, behind its checksum: as it is, and with the checksum that it should have.

@@ -16,4 +16,12 @@ macro_rules! corpus {
     )*};
 }
 
-corpus!(command_decode, log_replay, manifest, resp, sstable, values);
+corpus!(
+    bus,
+    command_decode,
+    log_replay,
+    manifest,
+    resp,
+    sstable,
+    values
+);

@@ -2,6 +2,8 @@
 
 mod hostile;
 mod links;
+mod private;
+mod rotation;
 
 use std::time::Instant;
 
@@ -110,7 +112,11 @@ impl TestNode {
 
     /// Passes when a packet of a well-behaved node still arrives.
     async fn works_for_others(&self) {
-        let other = TestNode::new(77, self.bus.0.shared.identity.secret.clone());
+        let Identity { secret, tls, .. } = self.bus.0.shared.identity.clone();
+        let other = TestNode::start(BusConfig {
+            tls,
+            ..config(77, secret)
+        });
         let began = Instant::now();
         while let Err(error) = other.bus.meet(&self.address()).await {
             assert!(began.elapsed() < PATIENCE, "{error}");

@@ -19,6 +19,8 @@ use trilith_fuzz::{ID, STORE};
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
+mod bus;
+
 const FILES: u64 = 110;
 
 /// One of each form of each command, and forms that are refused.
@@ -33,6 +35,7 @@ fn main() -> Outcome {
         write("manifest", number, &manifest(&mut random)?)?;
         write("sstable", number, &sstable(&mut random)?)?;
         write("values", number, &values(&mut random)?)?;
+        write("bus", number, &bus::bus(&mut random))?;
     }
     let commands = lines.iter().filter_map(|line| command(line));
     for (number, command) in commands.enumerate() {
