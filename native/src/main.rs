@@ -1,16 +1,14 @@
 //! The program `trilith`.
 
 use std::io::IsTerminal;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
 use clap::Parser;
+use trilith::ring::NodeId;
 use trilith_server::bench::{BenchArgs, open_trilith};
-use trilith_server::block_on;
 use trilith_server::operate::ClusterArgs;
-use trilith_server::server::{
-    Action, Cli, Config, Failure, Member, Node, Server, human, signalled,
-};
+use trilith_server::server::{Action, Cli, Config, Failure, Server, human, signalled};
 use trilith_server::sim::SimArgs;
 
 /// Commands, entries and replies are small, short-lived and cross threads: what it is made for.
@@ -86,26 +84,13 @@ fn serve(config: Config) -> Result<(), Failure> {
                 "Raise the limit on processes or memory for this user",
             )
         })?;
-    let server = runtime.block_on(Server::bind(config.clone()))?;
-    let port = server.port();
-    if config.membership.is_wanted() {
-        let member = runtime.block_on(Member::open(&config, port))?;
-        banner(&config, port);
-        println!(
-            "  cluster  node {:016x}; see it: trilith cluster status --at {}:{port}",
-            member.id().0,
-            config.bind
-        );
-        return runtime.block_on(server.run(member, signalled()));
-    }
-    // Nobody else waits for this thread, so the log may be read on it.
-    let store = block_on(Node::open(&config));
-    let store = store.map_err(|error| Failure::of_open(&error, &config.data))?;
-    banner(&config, port);
-    runtime.block_on(server.run(store, signalled()))
+    let mut server = runtime.block_on(Server::bind(config.clone()))?;
+    let member = runtime.block_on(server.open())?;
+    banner(&config, server.port(), member.id());
+    runtime.block_on(server.run(member, signalled()))
 }
 
-fn banner(config: &Config, port: u16) {
+fn banner(config: &Config, port: u16, node: NodeId) {
     let ip = config.bind;
     println!(
         "Trilith {} is ready for Redis clients on {ip}:{port}.",
@@ -122,6 +107,16 @@ fn banner(config: &Config, port: u16) {
         println!("  metrics  http://{watched}/metrics");
     }
     println!("  try      redis-cli -p {port} set greeting hello");
+    let reached = if ip.is_unspecified() {
+        IpAddr::V4(Ipv4Addr::LOCALHOST)
+    } else {
+        ip
+    };
+    let at = SocketAddr::new(reached, port);
+    println!(
+        "  cluster  node {:016x}; see it: trilith cluster status --at {at}",
+        node.0
+    );
     println!("  stop     Ctrl-C");
     if !ip.is_loopback() {
         println!(

@@ -172,7 +172,7 @@ impl Cluster {
         if number == 0 {
             let (n, w, r) = self.options.quorum;
             let [n, w, r] = [n, w, r].map(|number| number.to_string());
-            options = options.arguments(["--cluster", "--n", &n, "--w", &w, "--r", &r]);
+            options = options.arguments(["--n", &n, "--w", &w, "--r", &r]);
         } else {
             let contact = self.running().first().copied().unwrap_or(0);
             options = options.arguments(["--join", &self.address(contact).to_string()]);

@@ -91,6 +91,23 @@ impl BusConfig {
             limits: Limits::default(),
         }
     }
+
+    /// Refuses to be open to other machines without anything that they would have to know or show.
+    fn check(&self) -> Result<(), Failure> {
+        let is_open = self.secret.is_none() && self.tls.is_none();
+        if !is_open || self.listen.ip().to_canonical().is_loopback() {
+            return Ok(());
+        }
+        Err(Failure::new(
+            format!(
+                "The bus between nodes may not listen on {} without a secret or a certificate: whoever reaches it \
+                 could change everything.",
+                self.listen
+            ),
+            "Give every node the same secret with --secret-file FILE (make one: openssl rand -hex 32), or \
+             certificates with --bus-tls-cert, --bus-tls-key and --bus-tls-ca, or listen on 127.0.0.1",
+        ))
+    }
 }
 
 /// The bus. Clones share it; it works until it is [closed](Self::close).
@@ -121,27 +138,32 @@ impl Bus {
     ///
     /// If it is not called within a tokio runtime.
     pub fn bind(config: BusConfig) -> Result<Self, Failure> {
-        let is_local = config.listen.ip().to_canonical().is_loopback();
+        // Before the port is taken.
+        config.check()?;
+        let listener = TcpListener::bind(config.listen);
+        let listener = listener.map_err(|error| of_bind(&error, config.listen))?;
+        Self::on(listener, config)
+    }
+
+    /// As [`bind`](Self::bind), on a port that is taken already.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    ///
+    /// # Panics
+    ///
+    /// As [`bind`](Self::bind).
+    pub fn on(listener: TcpListener, config: BusConfig) -> Result<Self, Failure> {
+        config.check()?;
+        let taken = listener.set_nonblocking(true);
+        taken.map_err(|error| of_bind(&error, config.listen))?;
         let mut identity = Identity {
             node: config.node,
             announce: config.announce.unwrap_or_default(),
             secret: config.secret,
             tls: config.tls,
         };
-        if identity.is_open() && !is_local {
-            return Err(Failure::new(
-                format!(
-                    "The bus between nodes may not listen on {} without a secret or a certificate: whoever reaches it \
-                     could change everything.",
-                    config.listen
-                ),
-                "Give every node the same secret with --secret-file FILE (make one: openssl rand -hex 32), or \
-                 certificates with --bus-tls-cert, --bus-tls-key and --bus-tls-ca, or listen on 127.0.0.1",
-            ));
-        }
-        let listener = TcpListener::bind(config.listen)
-            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
-        let listener = listener.map_err(|error| of_bind(&error, config.listen))?;
         let local = listener.local_addr().unwrap_or(config.listen);
         if identity.announce.is_empty() {
             identity.announce = own_address(local).unwrap_or_default();

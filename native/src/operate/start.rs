@@ -81,7 +81,6 @@ fn plan(args: &StartArgs, present: &[u16]) -> Result<Vec<Plan>, Problem> {
             add("--n", args.n.to_string());
             add("--w", args.w.to_string());
             add("--r", args.r.to_string());
-            arguments.push("--cluster".to_owned());
         } else {
             add("--join", format!("127.0.0.1:{}", port(first)));
         }
@@ -371,7 +370,7 @@ mod tests {
         assert_eq!(
             lines(&plans),
             [
-                "serve --bind 127.0.0.1 --data d/node-1 --port 7001 --http-port 0 --appendfsync always --zone a --n 3 --w 2 --r 2 --cluster",
+                "serve --bind 127.0.0.1 --data d/node-1 --port 7001 --http-port 0 --appendfsync always --zone a --n 3 --w 2 --r 2",
                 "serve --bind 127.0.0.1 --data d/node-2 --port 7002 --http-port 0 --appendfsync always --zone b --join 127.0.0.1:7001",
             ]
         );

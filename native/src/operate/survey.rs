@@ -132,7 +132,7 @@ impl Cluster {
             ),
             Why::Refused(text) if is_no_cluster(text) => Problem::failed(
                 format!("The node at {address} is in no cluster ({text})."),
-                "Start it with --cluster or --join HOST:PORT, or name another with --at HOST:PORT",
+                "See that it is a node of Trilith's, or name another with --at HOST:PORT",
             ),
             Why::Refused(text) => Problem::failed(
                 format!("The node at {address} does not say how the cluster is: {text}."),

@@ -1,6 +1,6 @@
 //! A node of a cluster behind a server: the ring's driver over files and the bus.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::cluster::{Cluster, Link};
 use super::config::Config;
 use super::failure::Failure;
 use super::last_map;
-use super::node::{stats_of, store_options};
+use super::store::{stats_of, store_options};
 use crate::bus::{Bus, BusConfig, LinkState, PORT_OFFSET, Secret, Tls};
 use crate::{FileStorage, NativeRuntime};
 
@@ -35,11 +35,16 @@ pub struct Member {
 
 impl Member {
     /// Opens the store that `config` names, takes the bus's port, and founds, joins or goes on in a cluster. Must
-    /// run within tokio. `port` is the one for clients.
+    /// run within tokio. `port` is the one for clients; `bus` listens on the one that goes with it, if that is taken
+    /// already.
     ///
     /// # Errors
     /// The store cannot be opened, the port or the secret cannot be had, or nobody lets it join.
-    pub async fn open(config: &Config, port: u16) -> Result<Self, Failure> {
+    pub async fn open(
+        config: &Config,
+        port: u16,
+        bus: Option<TcpListener>,
+    ) -> Result<Self, Failure> {
         let of_open = |error: Error| Failure::of_open(&error, &config.data);
         let membership = &config.membership;
         let quorum = Quorum::new(membership.n, membership.w, membership.r).map_err(|error| {
@@ -56,7 +61,7 @@ impl Member {
             Some(address) => address.clone(),
             None => SocketAddr::new(config.bind, port).to_string(),
         };
-        let bus = bind(config, port, opened.id(), &address)?;
+        let bus = open_bus(config, port, bus, opened.id(), &address)?;
         if let Some(map) = last_map::read(&config.data) {
             bus.learn(&map);
         }
@@ -77,6 +82,7 @@ impl Member {
         let driver = driver.map_err(of_open)?;
         let hearing = driver.clone();
         bus.start(move |packet| hearing.receive(packet));
+        driver.catch_up().await;
         let known = driver.clone();
         tokio::spawn(last_map::keep(config.data.clone(), move || known.view()));
         Ok(Self {
@@ -92,24 +98,49 @@ impl Member {
     }
 }
 
-/// Takes the bus's port.
-fn bind(config: &Config, port: u16, node: NodeId, address: &str) -> Result<Bus, Failure> {
+/// Where the bus of a node listens whose clients' port is `port`. A node without credentials that founds a cluster keeps
+/// it to loopback, wherever clients reach it: nobody from elsewhere could be known to be of the cluster.
+pub(super) fn bus_address(config: &Config, port: u16) -> Result<SocketAddr, Failure> {
     let Some(bus_port) = port.checked_add(PORT_OFFSET) else {
         return Err(Failure::new(
             format!("There is no port for the bus, which is {PORT_OFFSET} above --port {port}."),
             format!("Give a --port of at most {}", u16::MAX - PORT_OFFSET),
         ));
     };
+    let membership = &config.membership;
+    let is_alone = membership.has_no_credentials() && membership.join.is_none();
+    let ip = match config.bind {
+        IpAddr::V4(ip) if is_alone && !ip.is_loopback() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if is_alone && !ip.to_canonical().is_loopback() => {
+            Ipv6Addr::LOCALHOST.into()
+        }
+        ip => ip,
+    };
+    Ok(SocketAddr::new(ip, bus_port))
+}
+
+fn open_bus(
+    config: &Config,
+    port: u16,
+    listener: Option<TcpListener>,
+    node: NodeId,
+    address: &str,
+) -> Result<Bus, Failure> {
+    let listen = bus_address(config, port)?;
     let secret = config.membership.secret_file.as_deref();
     let tls = config.membership.bus_tls();
-    Bus::bind(BusConfig {
+    let bus = BusConfig {
         announce: Some(address.into()),
         secret: secret.map(Secret::read).transpose()?,
         tls: tls
             .map(|[certificate, key, authority]| Tls::read(certificate, key, authority))
             .transpose()?,
-        ..BusConfig::new(node, SocketAddr::new(config.bind, bus_port))
-    })
+        ..BusConfig::new(node, listen)
+    };
+    match listener {
+        Some(listener) => Bus::on(listener, bus),
+        None => Bus::bind(bus),
+    }
 }
 
 /// Finds out who is at an address; it may be about to start.
@@ -260,5 +291,30 @@ impl Cluster for Member {
 
     async fn recover(&self, range: RangeId) -> Result<()> {
         self.driver.recover(range).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::server::Cli;
+
+    fn bus_of(options: &str) -> String {
+        let words = ["trilith"].into_iter().chain(options.split_whitespace());
+        let config = Cli::try_parse_from(words).unwrap().serve;
+        bus_address(&config, 7000).unwrap().to_string()
+    }
+
+    #[test]
+    fn nobody_from_elsewhere_reaches_the_bus_of_who_knows_nobody() {
+        assert_eq!(bus_of(""), "127.0.0.1:17000");
+        assert_eq!(bus_of("--bind 0.0.0.0"), "127.0.0.1:17000");
+        assert_eq!(bus_of("--bind ::"), "[::1]:17000");
+        assert_eq!(bus_of("--bind 127.0.0.7"), "127.0.0.7:17000");
+        assert_eq!(bus_of("--bind 10.0.0.1 --secret-file s"), "10.0.0.1:17000");
+        // Which the bus refuses, and says why.
+        assert_eq!(bus_of("--bind 10.0.0.1 --join a:1"), "10.0.0.1:17000");
     }
 }

@@ -4,13 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-/// How a node is part of a cluster. Without `--cluster` and `--join` it is part of none.
+/// How a node is part of a cluster. Without `--join` it founds one, which others can join.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Cluster")]
 pub struct Membership {
-    /// Found a cluster of one, which others can join; or go on in the one that the store belongs to.
-    #[arg(long, conflicts_with = "join", env = "TRILITH_CLUSTER")]
-    pub cluster: bool,
     /// Join the cluster of the node that clients reach there; or go on in the one that the store belongs to.
     #[arg(long, value_name = "HOST:PORT", env = "TRILITH_JOIN")]
     pub join: Option<String>,
@@ -69,9 +66,9 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// Whether the node is one of a cluster.
-    pub fn is_wanted(&self) -> bool {
-        self.cluster || self.join.is_some()
+    /// Whether there is nothing by which other nodes could know this one, nor it them.
+    pub fn has_no_credentials(&self) -> bool {
+        self.secret_file.is_none() && self.bus_tls_cert.is_none()
     }
 
     /// The files of certificate, key and authority; clap sees to it that there are all or none.

@@ -12,17 +12,17 @@ mod info;
 mod last_map;
 mod member;
 mod membership;
-mod node;
 mod session;
 mod shared;
 mod signal;
+mod store;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod volatile;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{self, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -40,7 +40,6 @@ pub use failure::Failure;
 pub use info::human;
 pub use member::Member;
 pub use membership::Membership;
-pub use node::Node;
 pub use signal::signalled;
 
 use connection::Connection;
@@ -49,12 +48,17 @@ use shared::{Shared, stopped};
 /// How long connections may take to finish what they are at when the server stops.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// Ports that are tried where the system chooses one.
+const PAIRS_MOST: usize = 64;
+
 /// How long a server that cannot accept (no descriptors are left) waits before it tries again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A server that listens but serves nobody yet.
 pub struct Server {
     listener: TcpListener,
+    /// The port that goes with the clients', if that was for the system to choose.
+    bus: Option<net::TcpListener>,
     http: Option<TcpListener>,
     shared: Arc<Shared>,
 }
@@ -62,8 +66,7 @@ pub struct Server {
 impl Server {
     /// Takes the ports. Before the store is opened: a busy port is told at once.
     pub async fn bind(config: Config) -> Result<Self, Failure> {
-        let address = SocketAddr::new(config.bind, config.port);
-        let listener = listen(address, "--port", "--bind").await?;
+        let (listener, bus) = listen_for_clients(&config).await?;
         let http = match config.http_port {
             0 => None,
             port => {
@@ -76,6 +79,7 @@ impl Server {
             .map_or(config.port, |address| address.port());
         Ok(Self {
             listener,
+            bus,
             http,
             shared: Arc::new(Shared::new(config, port)),
         })
@@ -84,6 +88,14 @@ impl Server {
     /// The port for clients.
     pub fn port(&self) -> u16 {
         self.shared.port
+    }
+
+    /// Opens the node that is to be served, on the bus's port that goes with this server's.
+    ///
+    /// # Errors
+    /// As [`Member::open`].
+    pub async fn open(&mut self) -> Result<Member, Failure> {
+        Member::open(&self.shared.config, self.port(), self.bus.take()).await
     }
 
     /// Serves until `stop` is ready or a client sends SHUTDOWN; then lets connections finish what they
@@ -97,6 +109,7 @@ impl Server {
             listener,
             http,
             shared,
+            ..
         } = self;
         let measuring = {
             let shared = Arc::clone(&shared);
@@ -126,6 +139,33 @@ impl Server {
             .await
             .map_err(|error| Failure::of_close(&error))
     }
+}
+
+/// Takes the port for clients. One that the system chooses comes with the bus's, which has to be free as well.
+async fn listen_for_clients(
+    config: &Config,
+) -> Result<(TcpListener, Option<net::TcpListener>), Failure> {
+    let address = SocketAddr::new(config.bind, config.port);
+    let mut listener = listen(address, "--port", "--bind").await?;
+    if config.port != 0 {
+        return Ok((listener, None));
+    }
+    // Held until there is a pair, so that the system offers another one each time.
+    let mut unpaired = Vec::new();
+    for _ in 0..PAIRS_MOST {
+        let port = listener.local_addr().map_or(0, |address| address.port());
+        let bus = member::bus_address(config, port).and_then(|address| {
+            net::TcpListener::bind(address)
+                .map_err(|error| Failure::of_bind(&error, address, "--port", "--bind"))
+        });
+        if let Ok(bus) = bus {
+            return Ok((listener, Some(bus)));
+        }
+        unpaired.push(listener);
+        listener = listen(address, "--port", "--bind").await?;
+    }
+    // Opening the bus will say what is wrong.
+    Ok((listener, None))
 }
 
 /// The options are those that choose the port and the address.

@@ -36,7 +36,7 @@ fn http_is_on_loopback_unless_told_otherwise() {
 }
 
 #[test]
-fn without_credentials_the_bus_is_not_opened_to_others() {
+fn who_joins_without_credentials_does_not_open_the_bus_to_others() {
     let directory = tempfile::tempdir().unwrap();
     // In a network of its own, where nobody reaches it whatever it does.
     let output = Command::new("unshare")
@@ -44,7 +44,8 @@ fn without_credentials_the_bus_is_not_opened_to_others() {
         .arg(binary().unwrap())
         .args([
             "serve",
-            "--cluster",
+            "--join",
+            "127.0.0.1:1",
             "--bind",
             "0.0.0.0",
             "--http-port",

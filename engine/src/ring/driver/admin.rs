@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use super::clients::PATIENCE_MS;
 use super::inner::Inner;
 use super::options::Transport;
+use super::shard::Shard;
 use super::view::RangeStatus;
 use crate::command::Reply;
 use crate::ring::effect::{Input, Outcome, Refusal};
@@ -17,6 +20,8 @@ use crate::{Error, ErrorKind, Result, Runtime, Storage};
 
 /// How long a planned stop waits for others to take over.
 const LEAVING_MS: u64 = 1_000;
+/// How often to look whether a node has caught up with its own log.
+const CATCH_UP_MS: u64 = 5;
 /// How long the news of a proposal may take to this node.
 const NEWS_MS: u64 = 2_000;
 
@@ -81,6 +86,20 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
                 }
                 shard.step(now, NodeInput::Packet(share));
             });
+        }
+    }
+
+    pub(super) async fn catch_up(&self) {
+        let is_behind = |range: &Range| {
+            let can_lead = range.votes_alone() && !range.state().void && !range.has_ended();
+            can_lead && !range.may_read_alone()
+        };
+        while self.trouble().is_none() {
+            let are_behind = |shard: &Mutex<Shard<S, R>>| shard.lock().node.ranges().any(is_behind);
+            if !self.shards.iter().any(are_behind) {
+                return;
+            }
+            self.sleep_ms(CATCH_UP_MS).await;
         }
     }
 

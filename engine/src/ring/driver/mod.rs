@@ -119,6 +119,12 @@ impl<S: Storage, R: Runtime, T: Transport> Driver<S, R, T> {
         self.inner.range_statuses()
     }
 
+    /// Waits until everything is applied that was in the log of ranges which this node holds alone: after a restart,
+    /// whoever counts or walks keys before that finds some of them missing. Ends early if the node fails.
+    pub async fn catch_up(&self) {
+        self.inner.catch_up().await;
+    }
+
     /// Runs commands and answers each, wherever its range is mastered. Commands about one range take effect in
     /// their order. What fails is answered with an error; it is awaited for five seconds that a range has a master.
     pub async fn execute(&self, batch: Vec<Command>, how: Consistency) -> Vec<Reply> {

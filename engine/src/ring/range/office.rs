@@ -199,7 +199,7 @@ impl Range {
     }
 
     /// Whether nobody else has a say in what becomes of the log.
-    pub(super) fn votes_alone(&self) -> bool {
+    pub fn votes_alone(&self) -> bool {
         let configuration = self.log.configuration();
         !configuration.is_joint() && configuration.voters.members == [self.me]
     }

@@ -32,9 +32,6 @@ pub async fn answer<B: Backend>(
     match (session, cluster) {
         (Session::Consistency, _) => words::consistency(&words[1..], stance, cluster),
         (Session::Wait, _) => words::wait(&words[1..], stance, cluster),
-        (Session::Ring, None) => Reply::error(
-            "ERR This instance has cluster support disabled: start it with `trilith serve --cluster`, or --join HOST:PORT",
-        ),
         (_, None) => DISABLED,
         (Session::Ring, Some(cluster)) => operate::answer(words, cluster).await,
         (Session::Asking, Some(_)) => Reply::error(

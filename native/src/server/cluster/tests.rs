@@ -353,10 +353,7 @@ async fn a_store_that_is_alone_answers_as_redis_without_cluster_mode() {
     assert_eq!(ask(&alone, "WAIT 0 0", stance).await, Reply::Int(0));
     assert_eq!(ask(&alone, "CONSISTENCY W 1 WEAK", stance).await, Reply::OK);
     assert!(ask(&alone, "CONSISTENCY W 2", stance).await.is_error());
-    let Reply::Error(text) = ask(&alone, "RING STATUS", stance).await else {
-        panic!("a ring of nobody");
-    };
-    assert!(text.contains("--cluster"), "{text}");
+    assert!(ask(&alone, "RING STATUS", stance).await.is_error());
     let server = start(alone, &[]).await;
     let mut client = server.connect().await;
     send(&mut client, b"MSET a 1 b 2\r\nINFO cluster\r\n").await;

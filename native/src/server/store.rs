@@ -1,37 +1,14 @@
-//! The store behind a server: commands over files.
+//! The store of a node: how it is opened, and its figures.
 
-use std::convert::Infallible;
+use trilith::command::StoreStats;
+use trilith::{Options, Sync};
 
-use trilith::command::{Command, Encoder, Reply, Store, StoreStats};
-use trilith::ring::driver::Consistency;
-use trilith::{Options, Result, Sync};
-
-use super::backend::{Backend, Figure, Stats};
+use super::backend::{Figure, Stats};
 use super::config::{AppendFsync, Config};
-use crate::{FileStorage, NativeRuntime};
 
 /// Segments of the log follow the memory budget between these.
 const SEGMENT_BYTES_MIN: u64 = 1 << 20;
 const SEGMENT_BYTES_MAX: u64 = 64 << 20;
-
-/// A node's store. Cloning shares it.
-#[derive(Clone)]
-pub struct Node {
-    store: Store<FileStorage, NativeRuntime>,
-}
-
-impl Node {
-    /// Opens the store that `config` names.
-    ///
-    /// # Errors
-    /// As [`trilith::Db::open`].
-    pub async fn open(config: &Config) -> Result<Self> {
-        let options = store_options(config);
-        let storage = FileStorage::new(&config.data);
-        let store = Store::open(storage, NativeRuntime::new(), options).await?;
-        Ok(Self { store })
-    }
-}
 
 /// How a store is opened.
 pub(super) fn store_options(config: &Config) -> Options {
@@ -45,31 +22,6 @@ pub(super) fn store_options(config: &Config) -> Options {
         // What a restart replays is up to a segment more than was in memory.
         segment_bytes: (config.memory / 8).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
         ..Options::default()
-    }
-}
-
-/// There is one copy of everything: who is served by it is served by all.
-impl Backend for Node {
-    type Cluster = Infallible;
-
-    fn cluster(&self) -> Option<&Infallible> {
-        None
-    }
-
-    async fn execute(&self, batch: Vec<Command>, _: Consistency) -> Vec<Reply> {
-        self.store.execute(batch).await
-    }
-
-    fn execute_now(&self, command: &Command, _: Consistency, out: &mut Encoder<'_>) -> bool {
-        self.store.execute_now(command, out)
-    }
-
-    async fn stats(&self) -> Stats {
-        stats_of(&self.store.stats())
-    }
-
-    async fn close(&self) -> Result<()> {
-        self.store.close().await
     }
 }
 
