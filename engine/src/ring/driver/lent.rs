@@ -10,6 +10,7 @@ use std::sync::atomic::{
     Ordering::{AcqRel, Acquire, Relaxed},
 };
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::clients::{Kind, Op};
@@ -195,10 +196,11 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
             let head = borrowed.loan.next(now);
             self.lent.slots[op.range as usize].note_entry(op.kind, head.time_ms);
             places.push((place, head.at));
-            let is_write = op.kind == Kind::Write;
-            let payload = is_write
-                .then(|| std::mem::take(&mut op.payload))
-                .unwrap_or_default();
+            let payload = match op.kind {
+                Kind::Write => std::mem::take(&mut op.payload),
+                // It only moves the clock on; the read goes on with its own.
+                _ => Bytes::new(),
+            };
             Some((op.range, head, payload))
         });
         let lent = LentEntries::default();
@@ -259,7 +261,7 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
         };
         let slot = &self.lent.slots[usize::from(arc_of(slot_of(key)))];
         let turn = slot.turn.load(Acquire);
-        if turn % 2 == 0 || how.r > 1 || self.trouble().is_some() {
+        if turn.is_multiple_of(2) || how.r > 1 || self.trouble().is_some() {
             return false;
         }
         let now_ms = self.runtime.wall_ms().max(slot.time_ms.load(Relaxed));
