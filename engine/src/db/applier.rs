@@ -1,7 +1,10 @@
 //! Applying entries: the one writer of memtable and hash table.
 
+use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Release;
+use std::sync::atomic::Ordering::{Release, SeqCst};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::task::Poll;
 
 use bytes::Bytes;
 
@@ -14,6 +17,7 @@ use crate::lsm::memtable::Memtable;
 use crate::lsm::values::ValueRef;
 use crate::memory::ChunkSet;
 use crate::record::{Kind, RangeDelete, Record, hash_key};
+use crate::signal::Signal;
 use crate::{Error, ErrorKind, Result, Runtime, Storage};
 
 /// The file number that says that a large value still lies in a memtable; the offset then names the
@@ -223,9 +227,70 @@ pub(crate) struct Applying<'a, S: Storage, R: Runtime, M: Machine> {
     applier: Option<Applier<S>>,
 }
 
+/// Who waits for the right to apply, and how often it was taken.
+#[derive(Default)]
+pub(crate) struct ApplyTurns {
+    waiting: AtomicUsize,
+    taken: AtomicU64,
+}
+
+/// One who waits.
+struct Waits<'a> {
+    turns: &'a ApplyTurns,
+    changed: &'a Signal,
+}
+
+impl<'a> Waits<'a> {
+    fn begin(turns: &'a ApplyTurns, changed: &'a Signal) -> Self {
+        turns.waiting.fetch_add(1, SeqCst);
+        Self { turns, changed }
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.turns.waiting.fetch_sub(1, SeqCst);
+        self.changed.notify();
+    }
+}
+
 impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
+    /// Lets somebody else apply first, if anybody waits, and other tasks of this thread go on: for who has much to
+    /// apply, and does not hold the right now.
+    pub(crate) async fn give_way(&self) {
+        let mut has_yielded = false;
+        poll_fn(|context| {
+            if std::mem::replace(&mut has_yielded, true) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+        let turns = &self.apply_turns;
+        let taken = turns.taken.load(SeqCst);
+        self.changed
+            .wait(|| {
+                let nobody_waits = turns.waiting.load(SeqCst) == 0;
+                (nobody_waits || turns.taken.load(SeqCst) != taken).then_some(())
+            })
+            .await;
+    }
+
     /// Waits for the right to apply.
     pub(crate) async fn begin_apply(&self) -> Result<Applying<'_, S, R, M>> {
+        if let Some(error) = self.health.failure() {
+            return Err(error);
+        }
+        let free = self.applier.lock().take();
+        if let Some(applier) = free {
+            self.apply_turns.taken.fetch_add(1, SeqCst);
+            return Ok(Applying {
+                core: self,
+                applier: Some(applier),
+            });
+        }
+        let _waits = Waits::begin(&self.apply_turns, &self.changed);
         let taken = self
             .changed
             .wait(|| {
@@ -235,6 +300,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 self.applier.lock().take().map(Ok)
             })
             .await?;
+        self.apply_turns.taken.fetch_add(1, SeqCst);
         Ok(Applying {
             core: self,
             applier: Some(taken),

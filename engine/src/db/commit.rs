@@ -90,6 +90,7 @@ pub(crate) struct Ended {
 
 /// A submitted entry: where it ends in the log, and in which epoch that was.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(test, derive(Default))]
 pub(crate) struct Ticket {
     pub position: u64,
     pub epoch: u64,

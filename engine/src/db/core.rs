@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use super::applier::Applier;
+use super::applier::{Applier, ApplyTurns};
 use super::assumed::Assumed;
 use super::commit::Commit;
 use super::compact::Manual;
@@ -56,6 +56,8 @@ pub(crate) struct Core<S: Storage, R: Runtime, M: Machine> {
     pub commit: Mutex<Commit<S, M>>,
     /// `None` while somebody applies.
     pub applier: Mutex<Option<Applier<S>>>,
+    /// Who waits for the right to apply.
+    pub apply_turns: ApplyTurns,
     /// Log position behind the last entry applied.
     pub applied: AtomicU64,
     /// Bytes of entries that were appended and not yet applied.

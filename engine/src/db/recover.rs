@@ -146,6 +146,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             applier: Mutex::new(Some(applier)),
             applied: AtomicU64::new(0),
             pending_bytes: AtomicUsize::new(0),
+            apply_turns: Default::default(),
             frozen: Mutex::default(),
             flush_without_log: AtomicBool::new(false),
             replaying: AtomicBool::new(true),

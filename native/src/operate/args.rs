@@ -252,7 +252,7 @@ pub struct SetArgs {
 /// Another speed; what is not named stays as it is.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RateArgs {
-    /// What a node sends of snapshots in a second, at most, such as 64mb.
+    /// What a node sends in a second to make copies of, at most, such as 64mb; less while clients' writes wait.
     #[arg(long, value_name = "SIZE", value_parser = parse_size, required_unless_present = "at_once")]
     pub bytes_per_second: Option<u64>,
 

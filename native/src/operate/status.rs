@@ -98,7 +98,7 @@ pub struct Progress {
     pub in_place: u64,
     /// Those of them that have copies which are catching up.
     pub moving: u64,
-    /// What was sent of snapshots.
+    /// Bytes that copies elsewhere were made of.
     #[serde(default)]
     pub sent_bytes: u64,
 }

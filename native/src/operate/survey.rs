@@ -211,13 +211,19 @@ impl Survey {
         arcs + 1
     }
 
-    /// All nodes' progress.
+    /// All nodes' progress. A range that is just passing from one master to another, and is told of by both, counts
+    /// once.
     pub fn progress(&self) -> Progress {
         let mut total = Progress::default();
         for status in self.heard.values().flatten() {
             total += status.progress;
         }
-        total
+        let twice = total.mastered.saturating_sub(self.ranges());
+        Progress {
+            mastered: total.mastered - twice,
+            in_place: total.in_place.saturating_sub(twice),
+            ..total
+        }
     }
 
     /// Ranges whose master is not among those who answer.
@@ -271,6 +277,30 @@ mod tests {
         assert_eq!(read_status(text), Ok(None));
         assert!(read_status("{}").is_err());
         assert!(read_status("PONG").is_err());
+    }
+
+    #[test]
+    fn a_range_that_two_say_to_master_counts_once() {
+        let status = |me: &str, mastered: u64| {
+            let json = format!(
+                r#"{{"me":"{me}","version":7,"quorum":{{"n":3,"w":2,"r":2}},
+                "moving":{{"paused":false,"bytes_per_second":1,"at_once":4}},
+                "members":[{{"id":"{me}","address":"127.0.0.1:7001","masters":256}}],
+                "progress":{{"mastered":{mastered},"in_place":{mastered},"moving":0,"sent_bytes":9}}}}"#
+            );
+            serde_json::from_str::<Status>(&json).unwrap()
+        };
+        let (one, other) = (
+            status("0000000000000001", 130),
+            status("0000000000000002", 128),
+        );
+        let survey = Survey {
+            heard: [(one.me, Ok(one.clone())), (other.me, Ok(other))].into(),
+            status: one,
+        };
+        let progress = survey.progress();
+        assert_eq!((progress.mastered, progress.in_place), (257, 257));
+        assert_eq!(progress.sent_bytes, 18);
     }
 
     #[test]

@@ -74,6 +74,11 @@ impl RangeState {
         there.is_some_and(|held| held.entry.term != entry.term)
     }
 
+    /// Whether anything may have been written to its keys.
+    pub fn may_have_keys(&self) -> bool {
+        self.applied.index > 0
+    }
+
     pub fn record(&self, range: u32) -> RangeRecord {
         let extra = Extra {
             node: self.node,

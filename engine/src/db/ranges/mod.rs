@@ -16,6 +16,7 @@ mod append;
 mod apply;
 mod book;
 mod forward;
+mod gather;
 mod open;
 mod record;
 mod replace;
@@ -163,6 +164,8 @@ pub(crate) struct Ranges {
     flushes: AtomicU64,
     /// The segment at whose beginning the log was last trimmed.
     trimmed_at: AtomicU64,
+    /// Ranges that are to begin or to go.
+    wishes: gather::Wishes,
 }
 
 impl Ranges {

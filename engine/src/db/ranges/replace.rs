@@ -3,6 +3,9 @@
 //! The new state goes to tables of its own, together with a range delete over whatever was there; one commit of
 //! the manifest names these tables and the range's new record. The range's records in the log so far are void
 //! from then on: the record says up to which position, and the log is synced up to there before.
+//!
+//! Where tables are written, everything that was applied so far goes to tables before: no table may hold sequence
+//! numbers from both sides of those that are taken here.
 
 use bytes::Bytes;
 
@@ -10,7 +13,7 @@ use super::super::core::Core;
 use super::super::machine::{Counts, Machine};
 use super::super::outputs::{KeptDeletes, LargeValues, Outputs};
 use super::book::RangeState;
-use super::{Applied, Hard, Ranges, Span, no_such_range};
+use super::{Applied, Hard, Ranges, Span};
 use crate::lsm::compaction::filter::{Retain, Rules};
 use crate::lsm::levels::Edit;
 use crate::lsm::range_deletes::RangeDeletes;
@@ -42,18 +45,35 @@ pub(crate) struct Ingested {
     pub deadline_ms: u64,
 }
 
-/// A place among the sequence numbers and in the log; the range is marked as long as it is held.
-struct Reserved<'a> {
-    ranges: &'a Ranges,
-    range: u32,
+/// A place among the sequence numbers and in the log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reservation {
     /// The range delete's; the records have the next one.
-    seq: u64,
+    pub(super) seq: u64,
     position: u64,
     hard_version: u64,
 }
 
+/// Ranges that are marked as being replaced as long as this is held.
+pub(super) struct Marked<'a> {
+    ranges: &'a Ranges,
+    of: Vec<u32>,
+}
+
+impl<'a> Marked<'a> {
+    /// Of ranges that have been marked.
+    pub(super) fn new(ranges: &'a Ranges, of: Vec<u32>) -> Self {
+        Self { ranges, of }
+    }
+
+    /// They stay marked: whoever wants them replaced goes on from here.
+    fn stay(&mut self) {
+        self.of.clear();
+    }
+}
+
 impl Replacement {
-    fn into_state(self, reserved: &Reserved<'_>) -> RangeState {
+    fn into_state(self, reserved: Reservation) -> RangeState {
         RangeState {
             node: self.node,
             incarnation: self.incarnation,
@@ -97,40 +117,18 @@ impl Ranges {
     }
 }
 
-impl Drop for Reserved<'_> {
+impl Drop for Marked<'_> {
     fn drop(&mut self) {
-        if let Some(state) = self.ranges.book.lock().ranges.get_mut(&self.range) {
-            state.replacing = false;
+        let mut book = self.ranges.book.lock();
+        for range in &self.of {
+            if let Some(state) = book.ranges.get_mut(range) {
+                state.replacing = false;
+            }
         }
     }
 }
 
 impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
-    /// Begins ranges that have no keys: all of them, or none.
-    pub(crate) async fn found_ranges(&self, news: Vec<Replacement>) -> Result<()> {
-        self.health.check_writable()?;
-        let Some(first) = news.first().map(|new| new.range) else {
-            return Ok(());
-        };
-        {
-            let book = self.ranges.book.lock();
-            for new in &news {
-                match book.ranges.get(&new.range) {
-                    Some(state) if !state.destroyed => {
-                        return Err(no_such_range(new.range, "it is here already"));
-                    }
-                    Some(state) if new.incarnation <= state.incarnation => {
-                        return Err(no_such_range(new.range, "this incarnation was destroyed"));
-                    }
-                    _ => {}
-                }
-            }
-        }
-        // None of them has anything that could be written again; one stands for all.
-        let reserved = self.reserve(first, false).await?;
-        self.install_ranges(news, &reserved, Edit::default()).await
-    }
-
     /// Replaces a range's keys by what `next` gives, in ascending order, until it gives `None`. Nothing of the
     /// range may be applied meanwhile.
     pub(crate) async fn replace_range<N: AsyncRecords>(
@@ -140,43 +138,50 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         records: &mut N,
     ) -> Result<()> {
         self.health.check_writable()?;
-        self.ranges.book.lock().live(new.range)?;
-        let reserved = self.reserve(new.range, true).await?;
+        let has_keys = self.ranges.book.lock().live(new.range)?.may_have_keys();
+        let reserved = self.wish_for_place(new.clone()).await?;
+        let _marked = Marked::new(&self.ranges, vec![new.range]);
         let edit = self.write_range(span, reserved.seq, records).await?;
         let mut new = new;
         new.counts = records.counts();
-        self.install_ranges(vec![new], &reserved, edit).await?;
-        self.forget_keys(span, reserved.seq).await
+        self.install_ranges(vec![new], reserved, edit).await?;
+        if has_keys {
+            self.forget_keys(std::slice::from_ref(span), reserved.seq)
+                .await?;
+        }
+        Ok(())
     }
 
-    /// Takes the places. If there are keys, all that was applied so far is in tables afterwards.
-    async fn reserve(&self, range: u32, has_keys: bool) -> Result<Reserved<'_>> {
+    /// Takes a place, which may serve several ranges, and marks them. If there will be tables, all that was applied so
+    /// far is in tables afterwards.
+    pub(super) async fn reserve(&self, of: &[u32], has_tables: bool) -> Result<Reservation> {
         let mut applying = self.begin_apply().await?;
-        if has_keys {
+        if has_tables {
             applying.freeze();
         }
         let seq = applying.reserve(2)?;
         let (hard_version, position) = {
             let mut book = self.ranges.book.lock();
-            if let Some(state) = book.ranges.get_mut(&range) {
-                state.replacing = true;
+            for range in of {
+                if let Some(state) = book.ranges.get_mut(range) {
+                    state.replacing = true;
+                }
             }
             (book.next_version(), self.commit.lock().log.end())
         };
         drop(applying);
-        let reserved = Reserved {
-            ranges: &self.ranges,
-            range,
-            seq,
-            position,
-            hard_version,
-        };
-        if has_keys {
+        let mut marked = Marked::new(&self.ranges, of.to_vec());
+        if has_tables {
             self.await_flush_before(seq).await?;
         }
         // A shorter log would give these positions to records that are not void.
         self.sync_log(position).await?;
-        Ok(reserved)
+        marked.stay();
+        Ok(Reservation {
+            seq,
+            position,
+            hard_version,
+        })
     }
 
     async fn await_flush_before(&self, seq: u64) -> Result<()> {
@@ -202,17 +207,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         seq: u64,
         records: &mut N,
     ) -> Result<Edit> {
-        let mut own = RangeDeletes::default();
-        own.add(&span.start, span.end.as_deref(), seq);
-        let rules = Rules {
-            // Readers that are older keep what they see.
-            snapshots: self.snapshot_seqs(),
-            expire_at_ms: 0,
-            zero: false,
-            deletes: own.clone(),
-        };
-        let kept = KeptDeletes::new(Retain::new(rules), own, None);
-        let mut outputs = Outputs::new(self, 0, LargeValues::Given(Bytes::new()), kept);
+        let mut outputs = self.covering(std::slice::from_ref(span), seq);
         match self
             .write_records(span, seq + 1, records, &mut outputs)
             .await
@@ -223,6 +218,23 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 Err(error)
             }
         }
+    }
+
+    /// Tables that cover whatever was in `spans`.
+    pub(super) fn covering(&self, spans: &[Span], seq: u64) -> Outputs<'_, S, R, M> {
+        let mut own = RangeDeletes::default();
+        for span in spans {
+            own.add(&span.start, span.end.as_deref(), seq);
+        }
+        let rules = Rules {
+            // Readers that are older keep what they see.
+            snapshots: self.snapshot_seqs(),
+            expire_at_ms: 0,
+            zero: false,
+            deletes: own.clone(),
+        };
+        let kept = KeptDeletes::new(Retain::new(rules), own, None);
+        Outputs::new(self, 0, LargeValues::Given(Bytes::new()), kept)
     }
 
     async fn write_records<N: AsyncRecords>(
@@ -263,10 +275,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         Ok(())
     }
 
-    async fn install_ranges(
+    pub(super) async fn install_ranges(
         &self,
         news: Vec<Replacement>,
-        reserved: &Reserved<'_>,
+        reserved: Reservation,
         edit: Edit,
     ) -> Result<()> {
         let opened = self.open_added(&edit).await?;
@@ -300,14 +312,15 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         Ok(())
     }
 
-    /// Drops what the hash table has of a range's keys from before `seq`.
-    async fn forget_keys(&self, span: &Span, seq: u64) -> Result<()> {
+    /// Drops what the hash table has of these keys from before `seq`.
+    pub(super) async fn forget_keys(&self, spans: &[Span], seq: u64) -> Result<()> {
         let mut applying = self.begin_apply().await?;
         // Who began to read before this number was there may have read the old state.
         let newest = applying.reserve(1)?;
         drop(applying);
+        let is_gone = |key: &[u8]| spans.iter().any(|span| span.covers(key));
         self.memory
-            .sweep(newest, |key, version| version < seq && span.covers(key));
+            .sweep(newest, |key, version| version < seq && is_gone(key));
         Ok(())
     }
 

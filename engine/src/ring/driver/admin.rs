@@ -52,7 +52,11 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
                 _ => 0,
             };
             match said {
-                Said::Led(led) => self.heard.lock().note_led(from, led),
+                Said::Led(led) => {
+                    if self.heard.lock().note_led(from, led) {
+                        self.look_soon();
+                    }
+                }
                 Said::AskedToRead(asked) => self.serve(from, asked),
                 Said::AnsweredRead { request, outcome } => {
                     self.take_answered_read(request, outcome);

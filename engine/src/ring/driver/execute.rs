@@ -19,6 +19,8 @@ use crate::{Error, ErrorKind, Result, Runtime, Storage};
 
 /// How long it is awaited that a range has a master.
 const PATIENCE_MS: u64 = 5_000;
+/// How long a rest is, at most, before it is tried again.
+const AGAIN_MOST_MS: u64 = 16;
 /// How long it is awaited that enough replicas are in reach of a write.
 const QUORUM_PATIENCE_MS: u64 = 1_000;
 /// The share of the store's memory that commands may take that are being carried out.
@@ -205,7 +207,7 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
             if must_wait {
                 self.counters.waits.add(1);
                 self.sleep_ms(backoff_ms).await;
-                backoff_ms = (2 * backoff_ms).min(50);
+                backoff_ms = (2 * backoff_ms).min(AGAIN_MOST_MS);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -19,11 +19,16 @@ use super::read::Remote;
 use super::shard::{Outbox, Shard};
 use super::view::View;
 use crate::command::Cursors;
-use crate::ring::effect::{Now, Outcome};
+use crate::ring::effect::{Effect, Now, Outcome};
 use crate::ring::ids::{META, NodeId, RangeId, RequestId};
 use crate::ring::node::{NodeInput, Packet, Said};
 use crate::ring::store::RangeStore;
 use crate::{Error, ErrorKind, MaybeSend, Runtime, Storage, Work};
+
+/// How long the keys of a copy that has left its range lie there yet.
+const DESTROYED_AFTER: Duration = Duration::from_millis(1_000);
+/// What has changed in who masters what is made known at once, but not more often than this; then with the next tick.
+const LOOKS_APART_MS: u64 = 10;
 
 /// See the module.
 pub(super) struct Inner<S: Storage, R: Runtime, T: Transport> {
@@ -50,6 +55,10 @@ pub(super) struct Inner<S: Storage, R: Runtime, T: Transport> {
     pub(super) is_sweeping: AtomicBool,
     /// A wish to join is on its way.
     pub(super) is_joining: AtomicBool,
+    /// When the last look at who masters what was, by the monotonic clock.
+    pub(super) looked_ms: AtomicU64,
+    /// There is something new to be seen.
+    pub(super) must_look: AtomicBool,
     failure: Mutex<Option<Error>>,
     is_closed: AtomicBool,
 }
@@ -82,6 +91,8 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
             serving: AtomicUsize::new(0),
             is_sweeping: AtomicBool::new(false),
             is_joining: AtomicBool::new(false),
+            looked_ms: AtomicU64::new(0),
+            must_look: AtomicBool::new(false),
             failure: Mutex::default(),
             is_closed: AtomicBool::new(false),
         }
@@ -170,6 +181,9 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
             if let Some(map) = out.map {
                 self.spread(&map);
             }
+            if out.office_changed {
+                self.look_soon();
+            }
             if let Some(error) = out.failure {
                 return self.fail(error);
             }
@@ -196,6 +210,10 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
 
     /// Does a job, if it does not have to wait; else a task does.
     fn begin(self: &Arc<Self>, place: usize, job: Job<S, R>) -> Option<Done<S, R>> {
+        if job.is_long() {
+            self.begin_long(place, job);
+            return None;
+        }
         let mut work = Box::pin(perform(self.store.clone(), job));
         if let Some(done) = poll_once(&mut work) {
             return Some(done);
@@ -203,10 +221,36 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
         let this = Arc::clone(self);
         self.runtime.spawn(Work::Ring, async move {
             let done = work.await;
-            let out = this.finish(place, vec![done]);
-            this.carry_out(place, out);
+            this.go_on(place, done);
         });
         None
+    }
+
+    /// Does a job where nobody waits for it: not the heartbeats, nor who has stepped the shard.
+    fn begin_long(self: &Arc<Self>, place: usize, job: Job<S, R>) {
+        let this = Arc::clone(self);
+        self.runtime.spawn(Work::Upkeep, async move {
+            if let Job::Effect(_, _, Effect::Destroy) = job {
+                // Others that leave at about the same time go together.
+                this.runtime.sleep(DESTROYED_AFTER).await;
+            }
+            let done = perform(this.store.clone(), job).await;
+            let runtime = this.runtime.clone();
+            runtime.spawn(Work::Ring, async move { this.go_on(place, done) });
+        });
+    }
+
+    fn go_on(self: &Arc<Self>, place: usize, done: Done<S, R>) {
+        let out = self.finish(place, vec![done]);
+        self.carry_out(place, out);
+    }
+
+    /// Something has changed in who masters what: it is made known in a moment.
+    pub(super) fn look_soon(self: &Arc<Self>) {
+        self.must_look.store(true, SeqCst);
+        if self.now_ms() >= self.looked_ms.load(SeqCst) + LOOKS_APART_MS {
+            self.look();
+        }
     }
 
     /// Runs something that nobody waits for, at once as far as it does not have to wait.

@@ -37,6 +37,21 @@ pub(super) enum Job<S: Storage, R: Runtime> {
     Map,
 }
 
+impl<S: Storage, R: Runtime> Job<S, R> {
+    /// Whether it may keep a processor or the disk busy for long, and nobody is kept waiting by that.
+    pub(super) fn is_long(&self) -> bool {
+        matches!(
+            self,
+            Self::SnapshotRead(..)
+                | Self::Effect(
+                    _,
+                    _,
+                    Effect::SnapshotInstall { .. } | Effect::Digest { .. } | Effect::Destroy
+                )
+        )
+    }
+}
+
 /// What came of a job.
 pub(super) enum Done<S: Storage, R: Runtime> {
     Settled(Batch, Result<()>),

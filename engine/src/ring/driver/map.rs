@@ -21,12 +21,26 @@ pub(super) struct Known {
     led: Vec<(RangeId, Term)>,
     /// When the others are to be told again.
     tell_ms: u64,
+    /// The newest term of each range that was heard of: who was its master before says nothing about who is.
+    terms: BTreeMap<RangeId, Term>,
 }
 
 impl Known {
     /// The version of the map; 0 for none.
     pub(super) fn version(&self) -> u64 {
         self.map.as_ref().map_or(0, |map| map.version)
+    }
+
+    /// Drops claims of terms that are over. So whoever was the master, and is not any more, sends nobody to one
+    /// who was it before.
+    fn leave_out_old(&mut self, looked: &Looked, claims: &mut BTreeMap<RangeId, (Term, NodeId)>) {
+        let claimed = claims.iter().map(|(&range, &(term, _))| (range, term));
+        for (range, term) in claimed.chain(looked.terms.iter().copied()) {
+            let newest = self.terms.entry(range).or_default();
+            *newest = term.max(*newest);
+        }
+        claims
+            .retain(|range, (term, _)| self.terms.get(range).is_none_or(|newest| *term >= *newest));
     }
 }
 
@@ -37,6 +51,7 @@ impl View {
             me,
             map: None,
             routes: Vec::new(),
+            mastered: Vec::new(),
             silent: BTreeSet::new(),
             progress: Progress::default(),
         }
@@ -48,6 +63,8 @@ impl View {
 struct Looked {
     /// Who is the master of a range, in which term, as far as its copy here knows.
     claims: BTreeMap<RangeId, (Term, NodeId)>,
+    /// The term of each copy that is here.
+    terms: Vec<(RangeId, Term)>,
     /// What is mastered here.
     led: Vec<(RangeId, Term)>,
     /// Of each shard.
@@ -94,6 +111,8 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
     pub(super) fn look(self: &Arc<Self>) {
         let mut known = self.known.lock();
         let now_ms = self.now_ms();
+        self.looked_ms.store(now_ms, SeqCst);
+        self.must_look.store(false, SeqCst);
         let looked = self.look_at_shards();
         let is_new = |led: &&(RangeId, Term)| known.led.binary_search(led).is_err();
         let elections = looked.led.iter().filter(is_new).count() as u64;
@@ -103,7 +122,7 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
             self.store.db().machine().note_deadline(0);
         }
         let patience_ms = 2 * self.options.ring.election_ms;
-        let (silent, claims) = {
+        let (silent, mut claims) = {
             let heard = self.heard.lock();
             let mut claims = looked.claims.clone();
             for (range, term, node) in heard.led() {
@@ -125,6 +144,7 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
             };
             (silent, claims)
         };
+        known.leave_out_old(&looked, &mut claims);
         self.tell_shards(&claims, &silent, &looked);
         if let Some(map) = &known.map {
             self.publish(map, &claims, silent, looked.progress());
@@ -142,6 +162,7 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
         for shard in &self.shards {
             let shard = shard.lock();
             for range in shard.node.ranges() {
+                looked.terms.push((range.id(), range.term()));
                 if let Some(master) = range.master() {
                     looked.claims.insert(range.id(), (range.term(), master));
                 }
@@ -190,12 +211,14 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
             let claim = claims.get(&(range as RangeId)).map(|&(_, node)| node);
             let master = claim.filter(|node| map.members.contains_key(node) && is_heard(node));
             let heard = || holders.iter().copied().find(is_heard);
-            master.or_else(heard).unwrap_or(holders[0])
+            let route = master.or_else(heard).unwrap_or(holders[0]);
+            (route, master.is_some())
         });
-        let routes: Vec<NodeId> = routes.collect();
+        let (routes, mastered): (Vec<NodeId>, Vec<bool>) = routes.unzip();
         let before = self.view.load();
         let is_same = before.map.as_ref().map(|map| map.version) == Some(map.version)
             && before.routes == routes
+            && before.mastered == mastered
             && before.silent == silent
             && before.progress == progress;
         if !is_same {
@@ -203,6 +226,7 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
                 me: self.id,
                 map: Some(map.clone()),
                 routes,
+                mastered,
                 silent,
                 progress,
             }));
@@ -260,5 +284,32 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
     /// Whether a packet's sender may have another map.
     pub(super) fn differs(&self, map_version: u64) -> bool {
         self.known.lock().version() != map_version
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_sent_to_who_was_the_master_before() {
+        let mut known = Known::default();
+        let looked = |term| Looked {
+            terms: vec![(7, term)],
+            ..Looked::default()
+        };
+        let mut claims = BTreeMap::from([(7, (3, NodeId(1))), (8, (5, NodeId(2)))]);
+        known.leave_out_old(&looked(3), &mut claims);
+        assert_eq!(claims.len(), 2);
+        // The copy here is in a newer term, in which nobody is known to be the master.
+        known.leave_out_old(&looked(4), &mut claims);
+        assert_eq!(claims, BTreeMap::from([(8, (5, NodeId(2)))]));
+        // It is gone, and somebody still says to be the master of a term that is over.
+        let mut claims = BTreeMap::from([(7, (3, NodeId(1)))]);
+        known.leave_out_old(&Looked::default(), &mut claims);
+        assert!(claims.is_empty());
+        let mut claims = BTreeMap::from([(7, (4, NodeId(3)))]);
+        known.leave_out_old(&Looked::default(), &mut claims);
+        assert_eq!(claims[&7], (4, NodeId(3)));
     }
 }

@@ -21,6 +21,7 @@ mod options;
 mod others;
 mod read;
 mod requests;
+mod settling;
 mod shard;
 mod spread;
 mod tick;

@@ -26,11 +26,10 @@ impl Heard {
         }
     }
 
-    /// A node has said what it leads.
-    pub(super) fn note_led(&mut self, node: NodeId, led: Vec<(RangeId, Term)>) {
-        if let Some(other) = self.nodes.get_mut(&node) {
-            other.led = led;
-        }
+    /// A node has said what it leads. Whether that is news.
+    pub(super) fn note_led(&mut self, node: NodeId, led: Vec<(RangeId, Term)>) -> bool {
+        let other = self.nodes.get_mut(&node);
+        other.is_some_and(|other| std::mem::replace(&mut other.led, led) != other.led)
     }
 
     /// Remembers the members, and nobody else. Whoever is new counts as heard.

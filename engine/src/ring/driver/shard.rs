@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::counters::Counters;
-use super::job::{Batch, Done, Job};
+use super::job::{Done, Job};
 use super::lane::{Lane, Order};
 use super::requests::Waiting;
+use super::settling::Settling;
 use crate::ring::effect::{Effect, Input, Now, Record};
 use crate::ring::ids::{LogId, META, RangeId};
 use crate::ring::membership::Configuration;
@@ -27,6 +28,8 @@ pub(super) struct Outbox<S: Storage, R: Runtime> {
     pub(super) failure: Option<Error>,
     /// A newer map than before.
     pub(super) map: Option<Map>,
+    /// Some range has got a master here, or has lost it.
+    pub(super) office_changed: bool,
 }
 
 impl<S: Storage, R: Runtime> Default for Outbox<S, R> {
@@ -38,6 +41,7 @@ impl<S: Storage, R: Runtime> Default for Outbox<S, R> {
             jobs: Vec::new(),
             failure: None,
             map: None,
+            office_changed: false,
         }
     }
 }
@@ -51,9 +55,7 @@ pub(super) struct Shard<S: Storage, R: Runtime> {
     pub(super) counters: Arc<Counters>,
     pub(super) effects: Vec<NodeEffect>,
     pub(super) touched: Vec<RangeId>,
-    /// What is to be settled when what is being settled has.
-    gathering: Option<Batch>,
-    is_settling: bool,
+    settling: Settling,
     map_version: u64,
     /// The storage has failed: nothing is begun any more.
     has_stopped: bool,
@@ -69,8 +71,7 @@ impl<S: Storage, R: Runtime> Shard<S, R> {
             counters,
             effects: Vec::new(),
             touched: Vec::new(),
-            gathering: None,
-            is_settling: false,
+            settling: Settling::default(),
             map_version: 0,
             has_stopped: false,
         }
@@ -98,7 +99,7 @@ impl<S: Storage, R: Runtime> Shard<S, R> {
 
     /// Whether nothing waits for the storage.
     pub(super) fn is_idle(&self) -> bool {
-        !self.is_settling && self.gathering.is_none()
+        self.settling.is_idle()
     }
 
     /// Hands out what the steps have gathered.
@@ -116,12 +117,8 @@ impl<S: Storage, R: Runtime> Shard<S, R> {
             self.advance(range, out);
         }
         self.touched = touched;
-        if !self.is_settling
-            && let Some(batch) = self.gathering.take()
-        {
-            self.is_settling = true;
-            out.jobs.push(Job::Settle(batch));
-        }
+        out.jobs.extend(self.settling.begin().map(Job::Settle));
+        out.office_changed |= self.node.take_office_change();
         if let Some(map) = self.node.map()
             && map.version > self.map_version
         {
@@ -197,16 +194,9 @@ impl<S: Storage, R: Runtime> Shard<S, R> {
         };
         self.counters.appends.add(1);
         match self.store.append(range, incarnation, records) {
-            Ok(ticket) => {
-                let batch = self.gathering.get_or_insert_with(|| Batch {
-                    ticket,
-                    synced,
-                    appends: BTreeMap::new(),
-                });
-                batch.ticket = ticket;
-                batch.synced |= synced;
-                batch.appends.insert((range, incarnation), append);
-            }
+            Ok(ticket) => self
+                .settling
+                .add((range, incarnation), append, ticket, synced),
             Err(error) => out.failure = Some(error),
         }
     }
@@ -252,7 +242,7 @@ impl<S: Storage, R: Runtime> Shard<S, R> {
     fn try_take(&mut self, now: Now, done: Done<S, R>, out: &mut Outbox<S, R>) -> Result<()> {
         match done {
             Done::Settled(batch, settled) => {
-                self.is_settling = false;
+                self.settling.ended(&batch);
                 settled?;
                 for ((range, incarnation), append) in batch.appends {
                     self.tell(now, range, incarnation, Input::Settled { append });

@@ -54,7 +54,7 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
                 shard.step(now, NodeInput::Tick);
             });
         }
-        if tick.is_multiple_of(LOOK) {
+        if tick.is_multiple_of(LOOK) || self.must_look.load(SeqCst) {
             self.look();
         }
         if tick.is_multiple_of(UPKEEP) {

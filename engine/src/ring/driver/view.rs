@@ -18,6 +18,9 @@ pub struct View {
     /// For each arc the node that clients should ask: its master, as far as known, or else the first holder by
     /// the map that is not silent. Empty without a map.
     pub routes: Vec<NodeId>,
+    /// For each arc whether that node is known to be its master. Clients are sent to no other: two nodes that only
+    /// guess might name each other.
+    pub mastered: Vec<bool>,
     /// Members of whom nothing has been heard for longer than an election takes.
     pub silent: BTreeSet<NodeId>,
     /// How far this node's ranges are from where the map wants them.

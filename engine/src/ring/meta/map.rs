@@ -61,7 +61,7 @@ pub struct MemberInfo {
 pub struct Moving {
     /// Nothing new is begun while this is set.
     pub paused: bool,
-    /// Bytes a second that a node sends of snapshots, at most.
+    /// Bytes a second that a node sends to make copies of, at most.
     pub bytes_per_second: u64,
     /// Ranges that a node moves at a time, at most.
     pub at_once: u16,

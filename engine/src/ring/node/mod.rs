@@ -7,6 +7,7 @@
 mod forward;
 mod lending;
 mod orphans;
+mod pace;
 mod packet;
 mod steer;
 mod throttle;
@@ -22,6 +23,7 @@ use super::range::{Options, Range, Recovered};
 use crate::random::Random;
 
 use forward::Forwards;
+use pace::Pace;
 use packet::Packets;
 use steer::{OWN, Steering};
 use throttle::Throttle;
@@ -111,11 +113,16 @@ pub struct Node {
     packets: Packets,
     steering: Steering,
     throttle: Throttle,
+    pace: Pace,
     others: Others,
     /// Which share of the node's ranges this is, and of how many.
     share: (u64, u64),
     /// Ranges that have something to hand out.
     touched: Vec<RangeId>,
+    /// Ranges that are mastered here.
+    led: BTreeSet<RangeId>,
+    /// Whether these are others than when it was asked last.
+    office_changed: bool,
     effects: Vec<Effect>,
 }
 
@@ -134,9 +141,12 @@ impl Node {
             packets: Packets::default(),
             steering: Steering::default(),
             throttle: Throttle::default(),
+            pace: Pace::default(),
             others: Others::default(),
             share: (0, 1),
             touched: Vec::new(),
+            led: BTreeSet::new(),
+            office_changed: false,
             effects: Vec::new(),
         }
     }
@@ -203,14 +213,17 @@ impl Node {
     pub fn flush(&mut self, now: Now, out: &mut Vec<NodeEffect>) {
         self.touched.sort_unstable();
         self.touched.dedup();
+        self.fill_throttle(now);
         for range in std::mem::take(&mut self.touched) {
             let mut effects = std::mem::take(&mut self.effects);
             if let Some(replica) = self.ranges.get_mut(&range) {
+                replica.feed_learners(self.throttle.left());
                 replica.flush(now, &mut effects);
+                self.throttle.charge(replica.take_fed());
             }
             self.sort_out(range, effects, out);
         }
-        self.release_parts(now, out);
+        self.release_parts(out);
         let packets = self.packets.take(self.id, self.map_version());
         out.extend(packets.map(NodeEffect::Packet));
     }
@@ -222,8 +235,17 @@ impl Node {
             self.step_range(now, range, Input::Tick, out);
         }
         self.forwards.expire(now, &self.others, out);
+        self.set_pace(now);
         self.steer(now, out);
         self.look_after_orphans(now);
+    }
+
+    fn set_pace(&mut self, now: Now) {
+        let waits = self.ranges.values().filter_map(Range::oldest_write_ms);
+        let oldest_ms = waits.min().unwrap_or(now.monotonic_ms);
+        let moves = self.ranges.values().any(Range::has_learners);
+        self.pace
+            .note(now.monotonic_ms - oldest_ms.min(now.monotonic_ms), moves);
     }
 
     fn step_range(&mut self, now: Now, range: RangeId, input: Input, out: &mut Vec<NodeEffect>) {
@@ -266,6 +288,11 @@ impl Node {
             }
         }
         self.effects = effects;
+        let is_master = self.ranges.get(&range).is_some_and(Range::is_master);
+        self.office_changed |= match is_master {
+            true => self.led.insert(range),
+            false => self.led.remove(&range),
+        };
     }
 
     fn unpack(&mut self, now: Now, packet: Packet, out: &mut Vec<NodeEffect>) {
@@ -322,6 +349,11 @@ impl Node {
     }
 
     // What a driver, a client or an observer may ask.
+
+    /// Whether other ranges are mastered here than when this was asked last.
+    pub fn take_office_change(&mut self) -> bool {
+        std::mem::take(&mut self.office_changed)
+    }
 
     /// Its name.
     pub fn id(&self) -> NodeId {

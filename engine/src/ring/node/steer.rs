@@ -43,11 +43,11 @@ pub(super) struct Steering {
 pub struct Progress {
     /// Ranges that are mastered here.
     pub mastered: usize,
-    /// Those of them that are where the map wants them.
+    /// Those of them that are where the map wants them, and mastered by whom it prefers of those that can.
     pub in_place: usize,
     /// Those of them that have copies which are catching up.
     pub moving: usize,
-    /// Bytes of snapshots that this node has read for others since it started.
+    /// Bytes, of snapshots and of entries, that this node has made copies elsewhere of since it started.
     pub sent_bytes: u64,
 }
 
@@ -163,7 +163,7 @@ impl Node {
             return Vec::new();
         }
         let moving = self.progress().moving + self.others.moving;
-        let mut free = usize::from(map.moving.at_once).saturating_sub(moving);
+        let mut free = self.pace.at_once(map.moving.at_once).saturating_sub(moving);
         let mut changes = Vec::new();
         for replica in self.ranges().filter(|replica| replica.is_master()) {
             let (target, quorum) = map.wanted(replica.id());
@@ -192,7 +192,7 @@ impl Node {
         Progress {
             mastered: mastered().count(),
             in_place: mastered()
-                .filter(|replica| is_in_place(map, replica))
+                .filter(|replica| is_in_place(map, replica) && !replica.has_better_master())
                 .count(),
             moving: mastered().filter(|replica| is_moving(map, replica)).count(),
             sent_bytes: self.throttle.sent_bytes,

@@ -1,7 +1,9 @@
-//! How fast snapshots leave this node: no faster, all ranges together, than the map allows.
+//! How fast copies are made from this node, of snapshots and of entries: no faster, all ranges together, than the
+//! map allows.
 //!
-//! A bucket of tokens, a byte each. A part is read when there are any, and paid for when its size is known, so
-//! that the bucket may run into debt by the parts that are being read.
+//! A bucket of tokens, a byte each. A part of a snapshot is read when there are any, and paid for when its size is
+//! known, so that the bucket may run into debt by the parts that are being read. Entries for those who learn leave
+//! as far as the tokens go.
 
 use std::collections::VecDeque;
 
@@ -21,7 +23,7 @@ pub(super) struct Throttle {
     /// Thousandths of a token that are left over.
     rest: u64,
     filled_ms: u64,
-    /// Bytes of parts that were read for other nodes.
+    /// Bytes that copies elsewhere were made of.
     pub(super) sent_bytes: u64,
 }
 
@@ -40,6 +42,11 @@ impl Throttle {
         self.tokens = self.tokens.saturating_sub_unsigned(bytes);
     }
 
+    /// The bytes that may leave now.
+    pub(super) fn left(&self) -> usize {
+        usize::try_from(self.tokens).unwrap_or(0)
+    }
+
     fn fill(&mut self, now_ms: u64, bytes_per_second: u64) {
         let passed_ms = now_ms.saturating_sub(self.filled_ms);
         self.filled_ms = now_ms;
@@ -56,13 +63,18 @@ impl Throttle {
 }
 
 impl Node {
-    /// Hands out parts to be read, as far as the map allows.
-    pub(super) fn release_parts(&mut self, now: Now, out: &mut Vec<NodeEffect>) {
+    /// Lets tokens gather. Without a map nothing is held back.
+    pub(super) fn fill_throttle(&mut self, now: Now) {
         let moving = self.map().map(|map| map.moving);
-        if let Some(moving) = moving {
-            let rate = moving.bytes_per_second / self.share.1;
-            self.throttle.fill(now.monotonic_ms, rate);
-        }
+        let rate = moving.map_or(u64::MAX, |moving| {
+            self.pace.rate(moving.bytes_per_second / self.share.1)
+        });
+        self.throttle.fill(now.monotonic_ms, rate);
+    }
+
+    /// Hands out parts to be read, as far as the map allows.
+    pub(super) fn release_parts(&mut self, out: &mut Vec<NodeEffect>) {
+        let moving = self.map().map(|map| map.moving);
         let may_send = |tokens: i64| moving.is_none_or(|moving| tokens > 0 && !moving.paused);
         while may_send(self.throttle.tokens)
             && let Some((range, id, number)) = self.throttle.waiting.pop_front()

@@ -11,6 +11,10 @@ use crate::ring::quorum::Quorum;
 /// How often those who have left are told; whoever misses it all asks.
 const TELL_TIMES: u32 = 5;
 
+/// A master that is left out answers what is pending for so long, in election times. Others are to take over by then:
+/// what is pending waits for a disk that is busy, or for replicas that are gone.
+const LEAVING_PATIENCE: u64 = 5;
+
 /// A learner may vote once it is within so many entries of the end.
 const CAUGHT_UP_WITHIN: Index = 64;
 
@@ -168,7 +172,8 @@ impl Range {
         if !is_out || !is_committed || self.commit < self.began_at() {
             return;
         }
-        let (now_ms, patience_ms) = (self.now.monotonic_ms, self.options.election_ms);
+        let now_ms = self.now.monotonic_ms;
+        let patience_ms = LEAVING_PATIENCE * self.options.election_ms;
         let Role::Master(office) = &mut self.role else {
             return;
         };

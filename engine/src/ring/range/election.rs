@@ -42,7 +42,10 @@ impl Range {
         if !self.may_campaign() {
             return self.knock();
         }
-        if !self.state.void {
+        // A disk that is yet to store this replica's last term or vote is too slow for another: a newer term would
+        // only unseat whoever is elected meanwhile.
+        let is_stored = self.appends.has_settled(self.state_append);
+        if !self.state.void && is_stored {
             self.campaign(true, false);
         }
     }

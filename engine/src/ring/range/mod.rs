@@ -41,6 +41,7 @@ use follower::Following;
 use log::RangeLog;
 use office::Office;
 use reads::Reads;
+use replication::Feed;
 use scrub::Scrubs;
 
 pub use alone::{Head, Loan};
@@ -108,6 +109,8 @@ pub struct Range {
     election_due_ms: u64,
     reads: Reads,
     scrubs: Scrubs,
+    /// What learners may be sent.
+    feed: Feed,
     /// Who waits for this copy to be made the whole range.
     recovering: Option<RequestId>,
     /// The storage has failed, or this copy is destroyed: nothing is done any more.
@@ -194,6 +197,7 @@ impl Range {
             election_due_ms: 0,
             reads: Reads::default(),
             scrubs: Scrubs::default(),
+            feed: Feed::unlimited(),
             recovering: None,
             ended: false,
             out: Vec::new(),

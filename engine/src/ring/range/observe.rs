@@ -9,6 +9,19 @@ use crate::ring::ids::{Index, LogId, NodeId, RangeId, Term};
 use crate::ring::membership::{Configuration, Member};
 
 impl Range {
+    /// Since when the oldest write has waited that was taken here.
+    pub fn oldest_write_ms(&self) -> Option<u64> {
+        match &self.role {
+            Role::Master(office) => office.writes.oldest_ms(),
+            _ => None,
+        }
+    }
+
+    /// Whether this is the master, and copies are being made.
+    pub fn has_learners(&self) -> bool {
+        self.is_master() && !self.log.configuration().learners.is_empty()
+    }
+
     /// The range.
     pub fn id(&self) -> RangeId {
         self.id

@@ -80,6 +80,16 @@ pub(super) struct Handover {
     pub asked: bool,
 }
 
+impl Office {
+    /// By how much the clock of the middle one of all is off this one's.
+    fn median_skew_ms(&self) -> i64 {
+        let skews = self.followers.values().map(|follower| follower.skew_ms);
+        let mut skews: Vec<i64> = skews.chain([0]).collect();
+        skews.sort_unstable();
+        skews[skews.len() / 2]
+    }
+}
+
 impl Follower {
     pub(super) fn new(member: Member, next: Index) -> Self {
         Self {
@@ -186,7 +196,10 @@ impl Range {
         if own.is_some_and(|since_ms| since_ms + election_ms <= now_ms) && !stays {
             return self.resign("its own append is outstanding");
         }
-        if now_ms >= office.since_ms + election_ms && !self.is_confirmed(office) && !stays {
+        // Nobody follows one that is left out. All that it has taken is committed, and answered once it is applied.
+        let is_out = office.out_since_ms.is_some();
+        let is_new = now_ms < office.since_ms + election_ms;
+        if !is_new && !is_out && !self.is_confirmed(office) && !stays {
             return self.resign("too few follow it");
         }
         if now_ms >= office.next_heartbeat_ms {
@@ -343,6 +356,25 @@ impl Range {
         }
     }
 
+    /// Whether office is to go to the voter that placement prefers, which is there and can take it.
+    pub fn has_better_master(&self) -> bool {
+        let Role::Master(office) = &self.role else {
+            return false;
+        };
+        let voters = &self.log.configuration().voters.members;
+        let preferred = voters.first().map(|member| member.node);
+        let median = office.median_skew_ms();
+        preferred.is_some_and(|node| node != self.me.node && self.could_lead(office, node, median))
+    }
+
+    /// Whether a follower is heard, remembers everything, and has a clock like that of the others.
+    fn could_lead(&self, office: &Office, node: NodeId, median_skew_ms: i64) -> bool {
+        office.followers.get(&node).is_some_and(|follower| {
+            let skew_ms = (follower.skew_ms - median_skew_ms).unsigned_abs();
+            follower.nonce.is_none() && skew_ms <= self.options.skew_ms && self.has_heard(follower)
+        })
+    }
+
     /// Once a second: does office belong elsewhere, by placement or by the clock?
     fn look_around(&mut self) {
         let (now, skew_ms) = (self.now, self.options.skew_ms);
@@ -356,14 +388,7 @@ impl Range {
             return;
         }
         office.next_look_ms = now_ms + 1000;
-        let mut skews: Vec<i64> = office
-            .followers
-            .values()
-            .map(|follower| follower.skew_ms)
-            .chain([0])
-            .collect();
-        skews.sort_unstable();
-        let median = skews[skews.len() / 2];
+        let median = office.median_skew_ms();
         office.clock.slew(now, median);
         let is_off = median.unsigned_abs() > skew_ms;
         let Role::Master(office) = &self.role else {
@@ -371,13 +396,8 @@ impl Range {
         };
         let can_take_it = |node: NodeId| {
             let follower = office.followers.get(&node);
-            follower.is_some_and(|follower| {
-                let in_time = (follower.skew_ms - median).unsigned_abs() <= skew_ms;
-                follower.nonce.is_none()
-                    && follower.stored >= last
-                    && in_time
-                    && self.has_heard(follower)
-            })
+            let has_all = follower.is_some_and(|follower| follower.stored >= last);
+            has_all && self.could_lead(office, node, median)
         };
         let preferred = configuration
             .voters

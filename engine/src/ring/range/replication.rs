@@ -14,7 +14,39 @@ use crate::ring::trace::Event;
 /// Heartbeats without progress after which a stream of entries starts over.
 const STALLED_MOST: u32 = 3;
 
+/// What those who learn may be sent, and have been.
+pub(super) struct Feed {
+    left: usize,
+    sent: usize,
+}
+
+impl Feed {
+    /// As much as they can take.
+    pub(super) fn unlimited() -> Self {
+        Self {
+            left: usize::MAX,
+            sent: 0,
+        }
+    }
+
+    fn eat(&mut self, entries: &[Arc<Entry>]) {
+        let bytes = entries.iter().map(|entry| entry.bytes()).sum();
+        self.left = self.left.saturating_sub(bytes);
+        self.sent = self.sent.saturating_add(bytes);
+    }
+}
+
 impl Range {
+    /// Those who learn are sent so many bytes of entries, about, until they may be sent more.
+    pub fn feed_learners(&mut self, bytes: usize) {
+        self.feed.left = bytes;
+    }
+
+    /// The bytes of entries that they were sent since this was asked last.
+    pub fn take_fed(&mut self) -> usize {
+        std::mem::take(&mut self.feed.sent)
+    }
+
     /// Sends what is new to whoever can take it.
     pub(super) fn replicate(&mut self) {
         self.begin_round();
@@ -109,8 +141,20 @@ impl Range {
             let Some(before) = self.log.id_at(next - 1) else {
                 return self.begin_snapshot(node);
             };
-            let entries = self.log.slice(next, last, self.options.message_bytes);
+            let learns = !self.log.configuration().is_voter(node);
+            if learns && self.feed.left == 0 {
+                // It gets on with the next flush; until then it hears heartbeats.
+                return;
+            }
+            let most = match learns {
+                true => self.options.message_bytes.min(self.feed.left),
+                false => self.options.message_bytes,
+            };
+            let entries = self.log.slice(next, last, most);
             let upto = entries.last().map_or(before.index, |entry| entry.index);
+            if learns {
+                self.feed.eat(&entries);
+            }
             self.send_append(node, before, entries);
             let Some(follower) = self.follower_mut(node) else {
                 return;

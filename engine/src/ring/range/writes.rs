@@ -27,6 +27,7 @@ struct Pending {
     request: RequestId,
     at_least: u8,
     bytes: usize,
+    since_ms: u64,
     /// What the command answers, once it is applied.
     reply: Option<Reply>,
 }
@@ -34,6 +35,12 @@ struct Pending {
 impl Writes {
     pub(super) fn is_empty(&self) -> bool {
         self.pending.is_empty()
+    }
+
+    /// Since when the oldest has waited.
+    pub(super) fn oldest_ms(&self) -> Option<u64> {
+        let oldest = self.pending.first_key_value();
+        oldest.map(|(_, pending)| pending.since_ms)
     }
 
     pub(super) fn requests(&self) -> impl Iterator<Item = RequestId> + '_ {
@@ -58,6 +65,7 @@ impl Range {
                 request,
                 at_least,
                 bytes,
+                since_ms: self.now.monotonic_ms,
                 reply: None,
             };
             office.writes.pending.insert(at.index, pending);

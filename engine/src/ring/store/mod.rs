@@ -64,6 +64,7 @@ struct Inner<S: Storage, R: Runtime> {
 
 /// Records that were appended; to be settled.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(test, derive(Default))]
 #[must_use = "what was appended is promised nothing until it has settled"]
 pub struct Ticket(crate::db::Ticket);
 
@@ -93,6 +94,10 @@ fn span_of(range: RangeId) -> Result<RangeSpan> {
         _ => Err(invalid(format!("there is no range {range}"))),
     }
 }
+
+/// Entries of one range that are applied before other ranges have their turn: one that catches up must not hold up
+/// those that clients wait for.
+const APPLIED_AT_ONCE: usize = 64;
 
 /// Where the state of [`META`] lies.
 const META_KEY: &[u8] = &[0xff, 0xff, 0];
@@ -194,12 +199,18 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
         entries: &[Arc<Entry>],
     ) -> Result<Vec<(Index, Reply)>> {
         let span = span_of(range)?;
+        let core = self.db().core();
         let mut replies = Vec::new();
-        let mut applying = self.db().core().begin_apply().await?;
-        for entry in entries {
-            let logged = encode::logged(entry)?;
-            if let Some(reply) = applying.apply(range, &span, &logged).await? {
-                replies.push((entry.index, reply));
+        for (slice, entries) in entries.chunks(APPLIED_AT_ONCE).enumerate() {
+            if slice > 0 {
+                core.give_way().await;
+            }
+            let mut applying = core.begin_apply().await?;
+            for entry in entries {
+                let logged = encode::logged(entry)?;
+                if let Some(reply) = applying.apply(range, &span, &logged).await? {
+                    replies.push((entry.index, reply));
+                }
             }
         }
         Ok(replies)
@@ -307,7 +318,7 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
             applied: Applied::default(),
             counts: Counts::default(),
         };
-        core.replace_range(new, &span, &mut snapshot::Nothing).await
+        core.destroy_range(new, span).await
     }
 
     /// How often what is in tables has moved, and the last index of each range that is in them. The ring

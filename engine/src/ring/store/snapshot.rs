@@ -374,16 +374,3 @@ impl<S: Storage> AsyncRecords for Parts<S> {
         self.counts
     }
 }
-
-/// The state of a range that is gone.
-pub(super) struct Nothing;
-
-impl AsyncRecords for Nothing {
-    async fn next(&mut self) -> Result<Option<Ingested>> {
-        Ok(None)
-    }
-
-    fn counts(&self) -> Counts {
-        Counts::default()
-    }
-}

@@ -143,7 +143,7 @@ impl Figures {
             gauge("links", "Connections to other nodes.", self.links),
             counter(
                 "snapshot_sent_bytes",
-                "Bytes of snapshots read for other nodes.",
+                "Bytes that copies on other nodes were made of.",
                 self.snapshot_bytes,
             ),
             counter(

@@ -32,8 +32,10 @@ pub fn redirect(
     let topology = Topology::new(view, cluster.address());
     let master = topology.master(slot);
     let reads_here = stance.reads_copies && !command.is_write() && topology.is_held_here(slot);
-    // Where office has just changed, two views may name each other: who holds it serves.
-    if master == topology.me() || reads_here || cluster.masters(arc_of(slot).into()) {
+    // Where office has just changed, two views may name each other: who holds it serves, and who only guesses at the
+    // master forwards.
+    let is_elsewhere = master != topology.me() && topology.has_master(slot);
+    if !is_elsewhere || reads_here || cluster.masters(arc_of(slot).into()) {
         return None;
     }
     let endpoint = topology.endpoint(master);

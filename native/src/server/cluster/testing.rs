@@ -62,6 +62,7 @@ pub fn interleaved() -> View {
         me: A,
         map: Some(map()),
         routes: (0..ARCS).map(|arc| nodes[usize::from(arc % 3)]).collect(),
+        mastered: vec![true; usize::from(ARCS)],
         silent: [].into(),
         progress: Progress::default(),
     }

@@ -238,6 +238,20 @@ async fn who_has_just_taken_office_serves_whatever_the_view_says() {
 }
 
 #[tokio::test]
+async fn who_only_guesses_at_the_master_forwards() {
+    let mut view = interleaved();
+    let other = key_of(B, &view);
+    view.mastered[usize::from(arc_of(slot_of(other.as_bytes())))] = false;
+    let server = start(Puppet::new(view), &[]).await;
+    let mut client = server.connect().await;
+    let nodes = Puppet::new(interleaved()).text("CLUSTER NODES").await;
+    send(&mut client, b"CLUSTER NODES\r\n").await;
+    expect(&mut client, &format!("${}\r\n{nodes}\r\n", nodes.len())).await;
+    send(&mut client, format!("SET {other} 1\r\n").as_bytes()).await;
+    expect(&mut client, "+OK\r\n").await;
+}
+
+#[tokio::test]
 async fn keys_of_several_slots_are_refused_to_those_who_know_of_slots() {
     let server = start(Puppet::new(interleaved()), &[]).await;
     let mut client = server.connect().await;

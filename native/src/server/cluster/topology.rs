@@ -91,6 +91,12 @@ impl<'a> Topology<'a> {
             .unwrap_or(view.me)
     }
 
+    /// Whether a slot is known to have the master that clients are told of.
+    pub fn has_master(&self, slot: u16) -> bool {
+        let known = self.view.mastered.get(usize::from(arc_of(slot)));
+        known.copied().unwrap_or(false)
+    }
+
     /// Whether the map has a copy of a slot on this node.
     pub fn is_held_here(&self, slot: u16) -> bool {
         let map = self.view.map.as_ref();

@@ -184,3 +184,39 @@ fn a_node_that_is_drained_gives_up_all_it_holds() {
         );
     }
 }
+
+#[test]
+fn a_change_of_office_is_known_everywhere_at_once() {
+    let cluster = three();
+    let master = cluster.master_of(9);
+    let other = cluster.node((master + 1) % 3).id();
+    cluster.node(master).hand_over(9, Some(other));
+    for _ in 0..200 {
+        if cluster.node((master + 1) % 3).masters(9) {
+            break;
+        }
+        cluster.pass(1);
+    }
+    // Less than from one regular look to the next.
+    cluster.pass(60);
+    for node in cluster.nodes() {
+        assert_eq!(node.view().routes[9], other);
+        assert!(node.view().mastered[9]);
+    }
+}
+
+#[test]
+fn where_nobody_is_known_to_be_the_master_none_is_named() {
+    let mut cluster = three();
+    assert_eq!(cluster.ask(0, "SET k 1"), Reply::OK);
+    let gone = cluster.master_of(arc("k"));
+    cluster.kill(gone);
+    let other = (gone + 1) % 3;
+    let place = arc("k") as usize;
+    cluster.await_that("its master is known to be gone", |cluster| {
+        !cluster.node(other).view().mastered[place]
+    });
+    cluster.await_that("there is another one", |cluster| {
+        cluster.node(other).view().mastered[place]
+    });
+}

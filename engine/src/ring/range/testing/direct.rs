@@ -5,6 +5,7 @@ use super::machine::Command;
 use crate::ring::effect::{Change, Input, Outcome, ReadLevel};
 use crate::ring::ids::{NodeId, RequestId};
 use crate::ring::message::Message;
+use crate::ring::range::Range;
 use crate::ring::trace::Event;
 
 /// How often replicas hear of the time in a calm run.
@@ -127,6 +128,19 @@ impl Cluster {
         self.at(NodeId(node)).is_held = true;
     }
 
+    /// So many bytes of entries may be sent to those who learn from this node.
+    pub(in crate::ring::range) fn feed(&mut self, node: u64, bytes: usize) {
+        if let Some(range) = &mut self.at(NodeId(node)).range {
+            range.feed_learners(bytes);
+        }
+    }
+
+    /// How many were.
+    pub(in crate::ring::range) fn fed(&mut self, node: u64) -> usize {
+        let range = &mut self.at(NodeId(node)).range;
+        range.as_mut().map_or(0, Range::take_fed)
+    }
+
     /// It settles again.
     pub(in crate::ring::range) fn release(&mut self, node: u64) {
         self.at(NodeId(node)).is_held = false;
@@ -135,6 +149,15 @@ impl Cluster {
     /// Lets one disk do what there is to do.
     pub(in crate::ring::range) fn settle_log(&mut self, node: u64) {
         self.settle_disk(NodeId(node));
+    }
+
+    /// Lets a disk write and sync what there is to log; nothing is applied.
+    pub(in crate::ring::range) fn log_only(&mut self, node: u64) {
+        for _ in 0..20 {
+            for job in [Job::Write, Job::Sync, Job::Answer] {
+                self.work(NodeId(node), job);
+            }
+        }
     }
 
     /// Writes what a disk has to write, and syncs nothing; applies what there is to apply.

@@ -181,3 +181,67 @@ fn a_lost_replica_is_replaced_while_a_handover_waits() {
     assert!(cluster.run_until(500, |cluster| cluster.is_done(stuck)));
     assert_sound(&cluster);
 }
+
+#[test]
+fn learners_are_sent_no_more_than_they_may_be() {
+    let mut cluster = cluster((3, 2, 2), 4, None);
+    for _ in 0..5 {
+        cluster.push(1);
+    }
+    cluster.feed(1, 0);
+    cluster.change(1, learners(&[4], &[]));
+    cluster.run(500);
+    assert_eq!(cluster.range(1).configuration().learners.len(), 1);
+    // It is told of nothing, and nobody who votes is held up.
+    let write = cluster.push(1);
+    cluster.run(500);
+    assert!(cluster.is_done(write));
+    assert_eq!(cluster.range(4).last().index, 0);
+    cluster.feed(1, usize::MAX);
+    cluster.run(500);
+    assert_eq!(cluster.range(4).last(), cluster.range(1).last());
+    assert!(cluster.fed(1) > 0);
+    assert_sound(&cluster);
+}
+
+#[test]
+fn a_master_that_leaves_answers_what_it_is_slow_to_apply() {
+    let mut cluster = with_learners(None);
+    cluster.change(1, voters(&[2, 4, 5], (3, 2, 2)));
+    let write = cluster.push(1);
+    for _ in 0..100 {
+        cluster.pass(10);
+        for _ in 0..4 {
+            cluster.deliver(|_| true);
+            cluster.log_only(1);
+            (2..=5).for_each(|node| cluster.settle_log(node));
+        }
+    }
+    // The others go on without it.
+    assert!(cluster.range(4).configuration().member(NodeId(1)).is_none());
+    assert_eq!(cluster.outcome(write), None);
+    cluster.run(300);
+    assert!(cluster.is_done(write), "{:?}", cluster.outcome(write));
+    assert!(cluster.run_until(3_000, |cluster| {
+        cluster.master().is_some_and(|master| master != 1)
+    }));
+    assert_sound(&cluster);
+}
+
+#[test]
+fn a_replica_whose_disk_is_slow_does_not_begin_one_term_after_another() {
+    let mut cluster = cluster((3, 2, 2), 3, None);
+    cluster.push(1);
+    cluster.run(300);
+    let before = cluster.range(2).term();
+    cluster.crash(1);
+    cluster.hold_settles(2);
+    cluster.hold_settles(3);
+    cluster.run(6_000);
+    let terms = [2, 3].map(|node| cluster.range(node).term() - before);
+    assert!(terms.iter().all(|&terms| terms <= 1), "{terms:?}");
+    cluster.release(2);
+    cluster.release(3);
+    assert!(cluster.run_until(3_000, |cluster| cluster.master().is_some()));
+    assert_sound(&cluster);
+}

@@ -236,3 +236,124 @@ fn a_copy_that_was_destroyed_stays_so() {
     assert_eq!(process.ids(8), []);
     assert!(process.store.destroyed().is_empty());
 }
+
+/// Waits for all, each polled as long as it is not ready; in which order they were.
+fn together<'a>(
+    process: &Process,
+    mut waiting: Vec<(u32, std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>)>,
+) -> Vec<u32> {
+    let mut order = Vec::new();
+    process.do_(std::future::poll_fn(|context| {
+        waiting.retain_mut(|(name, future)| {
+            let ready = future.as_mut().poll(context).is_ready();
+            if ready {
+                order.push(*name);
+            }
+            !ready
+        });
+        match waiting.is_empty() {
+            true => std::task::Poll::Ready(()),
+            false => std::task::Poll::Pending,
+        }
+    }));
+    order
+}
+
+#[test]
+fn copies_that_go_together_cost_two_flushes_and_not_one_each() {
+    let ranges: Vec<RangeId> = (0..40).collect();
+    let process = Process::with(&ranges);
+    for &range in &ranges {
+        process.commit(range, &[put(range, 1, 1, b"x")]);
+    }
+    let flushes = || process.store.db().stats().flushes;
+    let before = flushes();
+    let going = ranges[1..].iter().map(|&range| {
+        let store = &process.store;
+        let going: std::pin::Pin<Box<dyn Future<Output = ()>>> =
+            Box::pin(async move { store.destroy(range).await.unwrap() });
+        (range, going)
+    });
+    together(&process, going.collect());
+    // The first goes alone, and all the others with the next turn.
+    assert!(flushes() <= before + 2, "{}", flushes() - before);
+    assert_eq!(process.store.dbsize(), 1);
+    let process = process.restart(CrashMode::PowerLoss);
+    assert_eq!(process.found.len(), 1);
+    assert_eq!(process.store.destroyed().len(), 39);
+    assert_eq!(process.get(0, 1).unwrap(), b"x");
+    assert!((1..40).all(|range| process.get(range, 1).is_none()));
+}
+
+#[test]
+fn who_cannot_go_does_not_keep_others() {
+    let process = Process::with(&[1, 2]);
+    let store = &process.store;
+    let results = parking_lot::Mutex::new(Vec::new());
+    let going = [1, 9, 2, 1].into_iter().enumerate().map(|(place, range)| {
+        let results = &results;
+        let going: std::pin::Pin<Box<dyn Future<Output = ()> + '_>> = Box::pin(async move {
+            let done = store.destroy(range).await.is_ok();
+            results.lock().push((place, done));
+        });
+        (range, going)
+    });
+    together(&process, going.collect());
+    let mut results = results.into_inner();
+    results.sort_unstable();
+    assert_eq!(results, [(0, true), (1, false), (2, true), (3, false)]);
+}
+
+#[test]
+fn snapshots_that_are_installed_together_cost_two_flushes_and_not_one_each() {
+    let source = source();
+    let (at, parts) = parts(&source, 8, 1 << 20);
+    // The same state stands for all, as far as keys go: none of them is looked at.
+    let ranges: Vec<RangeId> = (0..20).collect();
+    let target = Process::with(&ranges);
+    target.commit(0, &[put(0, 1, 1, b"in memory")]);
+    target.commit(19, &[put(19, 1, 1, b"in memory")]);
+    for &range in &ranges[1..19] {
+        lay_aside(&target, range, 77, &parts);
+    }
+    let before = target.store.db().stats().flushes;
+    let (head, store) = (head(77, at), &target.store);
+    let filling = ranges[1..19].iter().map(|&range| {
+        let head = &head;
+        let filling: std::pin::Pin<Box<dyn Future<Output = ()> + '_>> = Box::pin(async move {
+            let installed = store.snapshot_install(range, head, state(6, None)).await;
+            installed.unwrap();
+        });
+        (range, filling)
+    });
+    together(&target, filling.collect());
+    assert!(store.db().stats().flushes <= before + 2);
+    // What is applied before and after such an install never comes into one table.
+    target.commit(0, &[put(0, 1, 2, b"later")]);
+    target.commit(19, &[put(19, 1, 2, b"later")]);
+    target.flush();
+    target.do_(target.store.db().compact()).unwrap();
+    let target = target.kill();
+    assert_eq!(target.get(8, 60).unwrap(), [60; 300]);
+    assert_eq!(target.get(0, 1).unwrap(), b"in memory");
+    assert_eq!(target.get(19, 2).unwrap(), b"later");
+    assert_eq!(target.range(8).applied, at);
+}
+
+#[test]
+fn a_range_that_catches_up_lets_others_have_their_turn() {
+    let process = Process::with(&[7, 8]);
+    let many: Vec<_> = (1..=1000).map(|index| put(7, 1, index, b"x")).collect();
+    let one = [put(8, 1, 1, b"y")];
+    process.log(7, &as_records(&many));
+    process.log(8, &as_records(&one));
+    let store = &process.store;
+    let order = together(
+        &process,
+        vec![
+            (7, Box::pin(async { drop(store.apply(7, &many).await) })),
+            (8, Box::pin(async { drop(store.apply(8, &one).await) })),
+        ],
+    );
+    assert_eq!(order, [8, 7]);
+}
