@@ -9,12 +9,13 @@
 //! may go as soon as no entry in it is still to be applied. A range that stands still must not pin the log:
 //! a flush writes its few entries again at the log's end.
 //!
-//! Locks are taken in this order: manifest, applier, book, commit.
+//! Locks are taken in this order: applier, manifest, book, commit.
 
 mod append;
 mod apply;
 mod book;
 mod forward;
+mod mend;
 mod open;
 mod record;
 mod replace;
@@ -34,6 +35,7 @@ use crate::{Error, ErrorKind, Result};
 
 pub(super) use book::Book;
 pub(super) use forward::{Forwarded, FrozenRanges};
+pub(super) use mend::Behind;
 pub(crate) use replace::{AsyncRecords, Ingested, Replacement};
 
 /// May have forgotten entries; the store sets it when it is opened.

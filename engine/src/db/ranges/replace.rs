@@ -15,7 +15,7 @@ use crate::lsm::compaction::filter::{Retain, Rules};
 use crate::lsm::levels::Edit;
 use crate::lsm::range_deletes::RangeDeletes;
 use crate::record::{Kind, Record};
-use crate::{Object, Result, Runtime, Storage};
+use crate::{Error, ErrorKind, Object, Result, Runtime, Storage};
 
 /// Where a table of a snapshot ends.
 const TABLE_BYTES: u64 = 64 << 20;
@@ -49,6 +49,8 @@ struct Reserved<'a> {
     /// The range delete's; the records have the next one.
     seq: u64,
     position: u64,
+    /// Log positions mean something within one epoch only.
+    epoch: u64,
     hard_version: u64,
 }
 
@@ -145,7 +147,11 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         let edit = self.write_range(span, reserved.seq, records).await?;
         let mut new = new;
         new.counts = records.counts();
-        self.install_ranges(vec![new], &reserved, edit).await?;
+        let added = edit.added();
+        if let Err(error) = self.install_ranges(vec![new], &reserved, edit).await {
+            self.discard_unless_committed(added, &error).await;
+            return Err(error);
+        }
         self.forget_keys(span, reserved.seq).await
     }
 
@@ -156,27 +162,40 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             applying.freeze();
         }
         let seq = applying.reserve(2)?;
-        let (hard_version, position) = {
+        let reserved = {
             let mut book = self.ranges.book.lock();
             if let Some(state) = book.ranges.get_mut(&range) {
                 state.replacing = true;
             }
-            (book.next_version(), self.commit.lock().log.end())
+            let commit = self.commit.lock();
+            Reserved {
+                ranges: &self.ranges,
+                range,
+                seq,
+                position: commit.log.end(),
+                epoch: commit.epoch,
+                hard_version: book.next_version(),
+            }
         };
         drop(applying);
-        let reserved = Reserved {
-            ranges: &self.ranges,
-            range,
-            seq,
-            position,
-            hard_version,
-        };
         if has_keys {
             self.await_flush_before(seq).await?;
         }
         // A shorter log would give these positions to records that are not void.
-        self.sync_log(position).await?;
+        let synced = self.sync_log(reserved.position).await;
+        self.check_epoch(&reserved)?;
+        synced?;
         Ok(reserved)
+    }
+
+    /// Fails if the log was mended since: what was void has been written again, behind that position.
+    fn check_epoch(&self, reserved: &Reserved<'_>) -> Result<()> {
+        let commit = self.commit.lock();
+        if commit.epoch == reserved.epoch && !commit.repairing {
+            return Ok(());
+        }
+        let detail = "the log is being mended: try again";
+        Err(Error::new(ErrorKind::ReadOnly, "replacing a range", detail))
     }
 
     async fn await_flush_before(&self, seq: u64) -> Result<()> {
@@ -275,6 +294,8 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             .map(|new| (new.range, new.into_state(reserved)))
             .collect();
         let mut manifest = self.manifest.lock().await;
+        // Who mends the log copies it only after this lock has been given back.
+        self.check_epoch(reserved)?;
         let mut next = manifest.clone();
         next.levels = next.levels.apply(&edit)?.levels;
         next.applied_seq = next.applied_seq.max(reserved.seq + 1);

@@ -3,6 +3,7 @@
 mod amnesia;
 mod crash;
 mod flush;
+mod mend;
 mod records;
 mod replace;
 mod state;
