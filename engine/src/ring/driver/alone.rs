@@ -5,6 +5,8 @@
 //! log, and share its syncs. Nobody who waits carries a batch, so that a client that leaves takes nothing with it.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 
 use super::clients::Op;
@@ -39,6 +41,8 @@ pub(super) struct Alone {
     /// What the last of them is settled by.
     ticket: Option<Ticket>,
     is_busy: bool,
+    /// The batch that is under way waits until the log is mended.
+    is_interrupted: bool,
 }
 
 impl Alone {
@@ -57,6 +61,7 @@ impl Alone {
 
     /// The batch behind the one that has arrived.
     fn go_on(&mut self) -> Option<(Ticket, Vec<Entered>)> {
+        self.is_interrupted = false;
         let ticket = self.ticket.take();
         self.is_busy = ticket.is_some();
         ticket.map(|ticket| (ticket, std::mem::take(&mut self.entered)))
@@ -157,9 +162,31 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
     }
 
     async fn settle_and_apply(&self, ticket: Ticket, entered: &[Entered]) -> Result<Vec<Reply>> {
-        self.store.settle(ticket, Durability::Written).await?;
+        let mut settled = pin!(self.store.settle(ticket, Durability::Written));
+        let mut interrupted = pin!(self.store.is_interrupted(ticket));
+        let mut is_told = false;
+        poll_fn(|context| {
+            let settled = settled.as_mut().poll(context);
+            if settled.is_pending() && !is_told && interrupted.as_mut().poll(context).is_ready() {
+                // They take effect when the log has been mended, if it can be.
+                is_told = true;
+                entered.iter().for_each(|one| answer(one, Outcome::Unknown));
+                self.alone.lock().is_interrupted = true;
+            }
+            settled
+        })
+        .await?;
         let entries = entered.iter().map(|one| (one.range, &*one.entry));
         self.store.apply_each(entries).await
+    }
+
+    /// Whoever has entered behind a batch that waits for the log to be mended hears what those in it have heard.
+    pub(super) fn give_up_waiting(&self) {
+        let alone = self.alone.lock();
+        if alone.is_interrupted {
+            let entered = alone.entered.iter();
+            entered.for_each(|one| answer(one, Outcome::Unknown));
+        }
     }
 
     /// Tells the ranges how far they are applied.

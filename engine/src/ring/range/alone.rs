@@ -34,7 +34,7 @@ impl Range {
         let Role::Master(office) = &self.role else {
             return false;
         };
-        let goes_on = office.handover.is_none() && office.change.is_none();
+        let goes_on = office.handover.is_none() && office.change.is_none() && !self.is_read_only;
         let is_all = self.votes_alone() && self.log.configuration().learners.is_empty();
         let nothing_waits = self.records.is_empty() && self.applying == self.log.last().index;
         goes_on && is_all && nothing_waits && self.may_read_alone()
