@@ -16,7 +16,7 @@ use super::core::Core;
 use super::health::Health;
 use super::machine::{Entry, Machine};
 use super::options::Sync;
-use super::ranges::OfRange;
+use super::ranges::{Behind, OfRange};
 use crate::log::{Log, LogKind, LogRecord};
 use crate::storage::Durability;
 use crate::{Error, ErrorKind, Result, Runtime, Storage};
@@ -76,6 +76,8 @@ pub(crate) struct Commit<S: Storage, M: Machine> {
     pub broken: Option<Error>,
     /// Position at which the log was opened.
     pub opened_at: u64,
+    /// What ranges have asked to log since it failed, see [`ranges`](super::ranges).
+    pub behind: Behind,
 }
 
 /// The end of an epoch: some entries had settled, the others' fate is the repair's to decide.

@@ -18,7 +18,7 @@ use crate::lsm::memtable::Memtable;
 use crate::lsm::range_deletes::RangeDeletes;
 use crate::record::{SEQ_MAX, hash_key};
 use crate::storage::Durability;
-use crate::{Object, Result, Runtime, Storage};
+use crate::{Error, ErrorKind, Object, Result, Runtime, Storage};
 
 /// How long to wait before trying again what failed.
 const RETRY: Duration = Duration::from_secs(1);
@@ -88,6 +88,33 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             .cloned()
             .unwrap_or_else(|| frozen.clone());
         let edit = self.write_level0(&frozen.memtable).await?;
+        let added = edit.added();
+        let dropped = match self.finish_flush(frozen, edit).await {
+            Ok(dropped) => dropped,
+            Err(error) => {
+                self.discard_unless_committed(added, &error).await;
+                return Err(error);
+            }
+        };
+        self.counters.flushes.fetch_add(1, Relaxed);
+        tracing::debug!(
+            memtable = frozen.memtable.id,
+            bytes = self.counters.flush_bytes.load(Relaxed) - bytes_before,
+            "flushed"
+        );
+        self.remove(dropped).await
+    }
+
+    /// What was written for nothing must not take up the room that is wanted. Only where no commit can have named it.
+    pub(super) async fn discard_unless_committed(&self, added: Vec<Object>, error: &Error) {
+        if error.kind() == ErrorKind::Full
+            && let Err(error) = self.storage.remove(added).await
+        {
+            tracing::warn!(%error, "could not remove tables that are not used");
+        }
+    }
+
+    async fn finish_flush(&self, frozen: &Frozen, edit: Edit) -> Result<Vec<Object>> {
         let mut forwarded = None;
         // The log of a ring's node must not end before what its tables hold. What is being replayed is
         // synced when the log is opened to append.
@@ -96,14 +123,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         } else if !self.flush_without_log.load(SeqCst) && !self.replaying.load(SeqCst) {
             self.sync_log(frozen.position).await?;
         }
-        let dropped = self.install_flush(frozen, edit, forwarded).await?;
-        self.counters.flushes.fetch_add(1, Relaxed);
-        tracing::debug!(
-            memtable = frozen.memtable.id,
-            bytes = self.counters.flush_bytes.load(Relaxed) - bytes_before,
-            "flushed"
-        );
-        self.remove(dropped).await
+        self.install_flush(frozen, edit, forwarded).await
     }
 
     /// Freezes what there is and waits until all of it is in tables. Fails with what keeps the flush from

@@ -380,6 +380,7 @@ impl<S: Storage, M: Machine> Commit<S, M> {
             rotating: false,
             repairing: false,
             broken: None,
+            behind: Default::default(),
             opened_at: 0,
         }
     }

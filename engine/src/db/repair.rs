@@ -7,6 +7,8 @@
 //! store takes no writes while everything applied is flushed to tables, a new segment is begun, and the
 //! entries that had not settled, still in memory, are written to it and synced. If that succeeds, writes
 //! are taken again; if not, the store stays read-only until it is opened anew.
+//!
+//! The log of a store of ranges is mended in `ranges/mend`.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
@@ -19,20 +21,20 @@ use crate::storage::Durability;
 use crate::{Error, ErrorKind, Object, Result, Runtime, Storage, Work};
 
 /// How often to look whether there is room again.
-const PROBE_EVERY: Duration = Duration::from_secs(1);
+pub(super) const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 /// How often to try to begin a new segment on storage that fails.
-const ATTEMPTS: u32 = 5;
+pub(super) const ATTEMPTS: u32 = 5;
 
 /// Room that must be there before writes are taken again.
-const ROOM_LEAST_BYTES: u64 = 256 << 10;
+pub(super) const ROOM_LEAST_BYTES: u64 = 256 << 10;
 
 impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     /// Starts a repair, unless one has taken over this epoch already. From here on nothing of the epoch
     /// settles any more, and nothing is appended.
     pub(crate) fn repair(&self, error: &Error, epoch: u64) {
         if self.machine.is_replicated() {
-            return self.fail_log(error);
+            return self.mend_log(error, epoch);
         }
         let (orphans, cut_back) = {
             let mut commit = self.commit.lock();

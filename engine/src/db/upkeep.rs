@@ -29,6 +29,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             if self.stopping.load(SeqCst) {
                 return;
             }
+            if self.commit.lock().repairing {
+                // Who mends the log syncs it.
+                continue;
+            }
             if let Err(error) = self.sync_all().await {
                 tracing::warn!(%error, "the log could not be synced");
             }

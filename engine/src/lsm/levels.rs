@@ -47,6 +47,15 @@ pub struct Edit {
     pub values: Vec<ValuesFile>,
 }
 
+impl Edit {
+    /// The files that come.
+    pub fn added(&self) -> Vec<Object> {
+        let tables = self.add.iter().map(|(_, table)| table.id);
+        let values = self.values.iter().map(|file| file.id);
+        tables.chain(values).map(Object::Table).collect()
+    }
+}
+
 /// What an [`Edit`] made.
 #[derive(Clone, Debug)]
 pub struct Applied {

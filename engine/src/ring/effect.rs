@@ -88,6 +88,8 @@ pub enum Input {
     },
     /// The log or the store has failed: nothing more will settle or be applied here.
     Failed,
+    /// The store takes nothing for now, or does again. What was to be logged has kept its order, and settles then.
+    ReadOnly(bool),
     /// A client wants something written.
     Propose {
         /// The client's request.
@@ -231,6 +233,8 @@ pub enum Refusal {
     Changing,
     /// This copy has to be replaced first.
     Void,
+    /// The master's store takes nothing at present, and there is nobody to take over.
+    ReadOnly,
     /// There is a master, so there is nothing to recover from.
     Led,
     /// The request makes no sense for this range.

@@ -158,6 +158,8 @@ pub struct Report {
     pub nonce: Option<u64>,
     /// Its clock, in milliseconds since the Unix epoch.
     pub wall_ms: u64,
+    /// Its store takes nothing at present: it is to be sent no entries.
+    pub is_read_only: bool,
 }
 
 /// Why an append could not be taken.

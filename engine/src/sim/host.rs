@@ -67,6 +67,8 @@ pub(super) struct Running {
     pub(super) effects: Vec<NodeEffect>,
     pub(super) dirty: bool,
     pub(super) failed: bool,
+    /// The node was told that its store takes nothing at present.
+    pub(super) is_read_only: bool,
     pub(super) flushes_seen: u64,
     pub(super) ticks: u64,
 }

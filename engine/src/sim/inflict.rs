@@ -324,7 +324,10 @@ impl Simulation {
                 _ if rotten && kind != Full => {
                     self.swap_disk(place, 200);
                 }
-                Full | Failed | ReadOnly | Unknown if host.fails => {
+                // Whoever runs waits for room.
+                Full | Failed | ReadOnly | Unknown
+                    if host.fails && !(kind == Full && host.running.is_some()) =>
+                {
                     if host.running.is_none() {
                         let life = host.life;
                         self.world.after(250_000, Event::Boot { place, life });

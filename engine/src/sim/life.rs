@@ -117,6 +117,7 @@ impl Host {
             effects: Vec::new(),
             dirty: true,
             failed: false,
+            is_read_only: false,
             flushes_seen: 0,
             ticks: 0,
         });

@@ -14,6 +14,7 @@ impl Host {
         if self.paused.is_some() {
             return;
         }
+        self.look_at_store(world);
         self.step(NodeInput::Tick, world);
         let Some(running) = &mut self.running else {
             return;
@@ -29,6 +30,16 @@ impl Host {
             .is_some_and(|running| running.ticks.is_multiple_of(SCRUB_TICKS))
         {
             self.scrub(world);
+        }
+    }
+
+    fn look_at_store(&mut self, world: &World) {
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        let is_read_only = running.store.trouble().is_some();
+        if std::mem::replace(&mut running.is_read_only, is_read_only) != is_read_only {
+            self.step(NodeInput::ReadOnly(is_read_only), world);
         }
     }
 

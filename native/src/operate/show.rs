@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::id::digits_needed;
-use super::status::{Member, Moving, Status};
+use super::status::{Member, Moving, Status, Trouble};
 use super::survey::Survey;
 use super::table::{Cell, Paint, Table, Tone, plain};
 use crate::server::human;
@@ -41,8 +41,15 @@ pub fn status(survey: &Survey, paint: Paint) -> String {
 pub fn verdict(survey: &Survey) -> (String, Tone) {
     let (ranges, progress) = (survey.ranges(), survey.progress());
     let lost = survey.without_master();
+    let troubled = survey.troubled();
+    let but = match troubled {
+        0 => String::new(),
+        1 => "; 1 member takes no writes".to_owned(),
+        _ => format!("; {troubled} members take no writes"),
+    };
     if survey.is_settled() {
-        return (format!("all {ranges} ranges are in place"), Tone::Good);
+        let tone = if troubled > 0 { Tone::Bad } else { Tone::Good };
+        return (format!("all {ranges} ranges are in place{but}"), tone);
     }
     let mut text = format!(
         "{} of {ranges} ranges are in place, {} moving",
@@ -54,7 +61,9 @@ pub fn verdict(survey: &Survey) -> (String, Tone) {
     if lost > 0 {
         let _ = write!(text, "; {lost} without a master that answers");
     }
-    (text, if lost > 0 { Tone::Bad } else { Tone::Warn })
+    text.push_str(&but);
+    let is_bad = lost > 0 || troubled > 0;
+    (text, if is_bad { Tone::Bad } else { Tone::Warn })
 }
 
 /// How fast copies are moved.
@@ -130,6 +139,14 @@ pub fn nodes(survey: &Survey, paint: Paint) -> String {
 
 fn state(survey: &Survey, member: &Member) -> Cell {
     let answers = survey.heard.get(&member.id).is_some_and(Result::is_ok);
+    if let Some(trouble) = survey.trouble(member.id) {
+        let what = match (trouble.stopped, trouble.full) {
+            (true, _) => "stopped",
+            (false, true) => "disk full",
+            (false, false) => "read-only",
+        };
+        return Cell::new(format!("{}, {what}", member.state), Tone::Bad);
+    }
     let (what, tone) = match (member.silent, answers) {
         (true, false) => (Some("silent"), Tone::Bad),
         (true, true) => (Some("cut off"), Tone::Bad),
@@ -151,7 +168,9 @@ fn remarks(survey: &Survey) -> Vec<String> {
     for member in &status.members {
         let id = member.id.prefix(digits);
         let heard = survey.heard.get(&member.id);
-        if survey.is_dead(member) {
+        if let Some(trouble) = survey.trouble(member.id) {
+            remarks.push(trouble_of(id, trouble));
+        } else if survey.is_dead(member) {
             remarks.push(format!(
                 "{id} is silent. If it does not come back: trilith cluster remove {id}"
             ));
@@ -175,6 +194,21 @@ fn remarks(survey: &Survey) -> Vec<String> {
         remarks.push("moving is paused: trilith cluster resume".to_owned());
     }
     remarks
+}
+
+fn trouble_of(id: impl std::fmt::Display, trouble: &Trouble) -> String {
+    let what = &trouble.what;
+    match (trouble.stopped, trouble.full) {
+        (true, _) => format!(
+            "{id} has stopped, as its storage failed ({what}): look at its disk, then start it again"
+        ),
+        (false, true) => format!(
+            "{id} takes no writes, as its disk is full ({what}): free some space there, it goes on by itself"
+        ),
+        (false, false) => format!(
+            "{id} takes no writes at present ({what}): it goes on by itself; if that lasts, see its log"
+        ),
+    }
 }
 
 /// What it means that there are fewer members than copies should be.
@@ -211,6 +245,7 @@ pub fn status_json(survey: &Survey) -> Value {
             let told = heard.and_then(|heard| heard.as_ref().ok());
             value["answers"] = json!(told.is_some());
             value["error"] = json!(heard.and_then(|heard| heard.as_ref().err()));
+            value["trouble"] = json!(survey.trouble(member.id));
             value["version"] = json!(told.map(|status| status.version));
             value["progress"] = json!(told.map(|status| status.progress));
             value
@@ -279,6 +314,43 @@ mod tests {
         assert_eq!(json["members"][2]["answers"], false);
         assert_eq!(json["members"][2]["error"], "nobody listens there");
         assert_eq!(json["members"][0]["progress"]["mastered"], 87);
+    }
+
+    #[test]
+    fn a_full_disk_and_a_node_that_has_stopped_are_shown_with_what_to_do() {
+        let mut survey = testing::survey();
+        let trouble = |stopped, full, what: &str| {
+            Some(Trouble {
+                stopped,
+                full,
+                what: what.into(),
+            })
+        };
+        testing::told(&mut survey, 1).trouble = trouble(false, true, "full: no space");
+        let text = status(&survey, Paint::OFF);
+        assert!(
+            text.contains("\nall 257 ranges are in place; 1 member takes no writes\n"),
+            "{text}"
+        );
+        assert!(text.contains("  active, disk full  "), "{text}");
+        assert!(
+            text.ends_with(
+                "\n2b0000 takes no writes, as its disk is full (full: no space): free some space there, it goes on by itself\n"
+            ),
+            "{text}"
+        );
+        assert_eq!(status_json(&survey)["complete"], false);
+        assert_eq!(status_json(&survey)["members"][1]["trouble"]["full"], true);
+        survey.status.members[2].silent = true;
+        testing::told(&mut survey, 2).trouble = trouble(true, false, "failed: an error");
+        let text = status(&survey, Paint::OFF);
+        assert!(text.contains("; 2 members take no writes\n"), "{text}");
+        assert!(
+            text.contains(
+                "3c0000 has stopped, as its storage failed (failed: an error): look at its disk, then start it again\n"
+            ),
+            "{text}"
+        );
     }
 
     #[test]

@@ -21,6 +21,20 @@ pub struct Status {
     pub members: Vec<Member>,
     /// How far the ranges are that it masters.
     pub progress: Progress,
+    /// What keeps it from taking writes.
+    #[serde(default)]
+    pub trouble: Option<Trouble>,
+}
+
+/// What keeps a node from taking writes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// It has to be started again; else it goes on by itself.
+    pub stopped: bool,
+    /// Its disk is full.
+    pub full: bool,
+    /// What has happened.
+    pub what: String,
 }
 
 /// N, W and R.

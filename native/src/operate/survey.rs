@@ -10,7 +10,7 @@ use super::args::At;
 use super::client::{Client, Patience, in_words};
 use super::id::Id;
 use super::problem::Problem;
-use super::status::{CopyStatus, Member, Progress, Status};
+use super::status::{CopyStatus, Member, Progress, Status, Trouble};
 
 /// A cluster, by one of its nodes.
 pub struct Cluster {
@@ -252,12 +252,24 @@ impl Survey {
             && progress.in_place >= progress.mastered
     }
 
-    /// Whether, besides, every member is there.
+    /// What keeps a member from taking writes, if it says so.
+    pub fn trouble(&self, member: Id) -> Option<&Trouble> {
+        let heard = self.heard.get(&member)?.as_ref().ok()?;
+        heard.trouble.as_ref()
+    }
+
+    /// How many members say that they take no writes.
+    pub fn troubled(&self) -> u64 {
+        let members = self.heard.keys();
+        members.filter(|&&id| self.trouble(id).is_some()).count() as u64
+    }
+
+    /// Whether, besides, every member is there and takes writes.
     pub fn is_complete(&self) -> bool {
         let is_there = |member: &Member| {
             !member.silent && self.heard.get(&member.id).is_some_and(Result::is_ok)
         };
-        self.is_settled() && self.status.members.iter().all(is_there)
+        self.troubled() == 0 && self.is_settled() && self.status.members.iter().all(is_there)
     }
 
     /// Whether a member neither answers nor is heard of.

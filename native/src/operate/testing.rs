@@ -67,6 +67,7 @@ pub fn survey() -> Survey {
                 moving: 0,
                 sent_bytes: 1024,
             },
+            trouble: None,
         }
     };
     Survey {
@@ -310,6 +311,7 @@ impl State {
                 moving,
                 sent_bytes: 0,
             },
+            trouble: None,
         }
     }
 

@@ -52,6 +52,8 @@ pub struct Stats {
     pub disk_bytes: u64,
     /// Why the store takes no writes, if it takes none.
     pub read_only: Option<String>,
+    /// There is no room for writes.
+    pub disk_full: bool,
     /// Everything else that is worth watching: in INFO under `Store`, and among the metrics.
     pub more: Vec<Figure>,
 }

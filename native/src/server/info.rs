@@ -109,6 +109,7 @@ fn persistence(shared: &Shared, stats: &Stats) -> Lines {
         ("aof_enabled", "1".into()),
         ("appendfsync", shared.config.appendfsync.name().into()),
         ("disk_bytes", stats.disk_bytes.to_string()),
+        ("disk_full", u8::from(stats.disk_full).to_string()),
         ("read_only", u8::from(stats.read_only.is_some()).to_string()),
         (
             "read_only_reason",
@@ -295,6 +296,12 @@ pub fn metrics(shared: &Shared, stats: &Stats, cluster: Option<&Figures>) -> Str
         );
     }
     figure("disk_bytes", "Bytes on disk.", false, stats.disk_bytes);
+    figure(
+        "disk_full",
+        "1 while there is no room for writes: free some space, they resume by themselves.",
+        false,
+        stats.disk_full.into(),
+    );
     figure(
         "read_only",
         "1 while the store takes no writes.",

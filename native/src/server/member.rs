@@ -13,7 +13,7 @@ use trilith::ring::{NodeId, Quorum, RangeId};
 use trilith::{Error, ErrorKind, Result};
 
 use super::backend::{Backend, Figure, Stats};
-use super::cluster::{Cluster, Link};
+use super::cluster::{Cluster, Link, Trouble};
 use super::config::Config;
 use super::failure::Failure;
 use super::last_map;
@@ -186,8 +186,9 @@ impl Backend for Member {
     async fn stats(&self) -> Stats {
         let driven = self.driver.stats();
         let mut stats = stats_of(&driven.store);
-        if let Some(failure) = self.driver.failure() {
-            stats.read_only = Some(failure.to_string());
+        if let Some(trouble) = self.trouble() {
+            stats.disk_full = trouble.full;
+            stats.read_only = Some(trouble.to_string());
         }
         let refused = self.bus.refusals().into_iter();
         let refused = refused.map(|(_, count)| count).sum();
@@ -279,6 +280,13 @@ impl Cluster for Member {
                 dropped: link.dropped,
             })
             .collect()
+    }
+
+    fn trouble(&self) -> Option<Trouble> {
+        let failure = self.driver.failure();
+        let stopped = failure.is_some();
+        let error = failure.or_else(|| self.driver.trouble());
+        error.map(|error| Trouble::of(&error, stopped))
     }
 
     async fn propose(&self, proposal: Proposal) -> Result<()> {

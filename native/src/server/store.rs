@@ -4,6 +4,7 @@ use trilith::command::StoreStats;
 use trilith::{Options, Sync};
 
 use super::backend::{Figure, Stats};
+use super::cluster::Trouble;
 use super::config::{AppendFsync, Config};
 
 /// Segments of the log follow the memory budget between these.
@@ -29,6 +30,7 @@ pub(super) fn store_options(config: &Config) -> Options {
 pub(super) fn stats_of(stats: &StoreStats) -> Stats {
     let (db, memory) = (&stats.db, &stats.db.memory);
     let chunks = memory.chunks - memory.free_chunks;
+    let trouble = (db.trouble.as_ref()).map(|error| Trouble::of(error, false));
     Stats {
         keys: stats.keys,
         keys_with_deadline: stats.keys_with_deadline,
@@ -37,7 +39,8 @@ pub(super) fn stats_of(stats: &StoreStats) -> Stats {
         expired: stats.expired,
         memory_bytes: (chunks * memory.chunk_bytes) as u64 + db.cache.bytes,
         disk_bytes: db.stored_bytes(),
-        read_only: db.trouble.as_ref().map(ToString::to_string),
+        disk_full: trouble.as_ref().is_some_and(|trouble| trouble.full),
+        read_only: trouble.map(|trouble| trouble.to_string()),
         more: figures(db),
     }
 }

@@ -3,13 +3,14 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::super::commit::{Pending, ReplySlot, Ticket};
+use super::super::commit::{Commit, Pending, ReplySlot, Ticket};
 use super::super::core::Core;
 use super::super::machine::{Entry, Machine};
-use super::OfRange;
+use super::book::{Book, NOT_LOGGED};
+use super::{Logged, OfRange};
 use crate::log::{LogKind, LogRecord};
 use crate::storage::Durability;
-use crate::{Result, Runtime, Storage};
+use crate::{Error, ErrorKind, Result, Runtime, Storage};
 
 /// An entry that nobody else has a say in.
 pub(crate) struct Alone<M: Machine> {
@@ -20,12 +21,23 @@ pub(crate) struct Alone<M: Machine> {
 }
 
 impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
-    /// Appends entries of ranges of which everything before is applied, or was appended so. Their place in the log is
-    /// fixed when this returns. An error is final, and which of them were logged is not known.
+    /// Appends entries of ranges of which everything before is applied, or was appended so. Their order is fixed when
+    /// this returns.
+    ///
+    /// # Errors
+    /// `ReadOnly` while the log is being mended, or what has stopped it for good: then nothing was asked of `entries`.
     pub(crate) fn append_alone(&self, entries: impl Iterator<Item = Alone<M>>) -> Result<Ticket> {
-        self.health.check_writable()?;
+        if let Some(error) = self.health.failure() {
+            return Err(error);
+        }
         let mut commit = self.commit.lock();
-        let mut appended = Ok(());
+        if let Some(error) = &commit.broken {
+            return Err(error.clone());
+        }
+        if commit.repairing {
+            let detail = "the log is being mended";
+            return Err(Error::new(ErrorKind::ReadOnly, "appending", detail));
+        }
         for Alone { of, entry, reply } in entries {
             let record = LogRecord {
                 kind: LogKind::Entry,
@@ -37,13 +49,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 payload: &entry.payload,
             };
             let start = commit.log.end();
-            let position = match commit.log.append(&record) {
-                Ok(position) => position,
-                Err(error) => {
-                    appended = Err(error);
-                    break;
-                }
-            };
+            let position = commit.log_record(&record);
             commit.last_time_ms = commit.last_time_ms.max(entry.time_ms);
             self.pending_bytes.fetch_add(entry.payload.len(), Relaxed);
             commit.pending.push_back(Pending {
@@ -54,12 +60,41 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 of_range: Some(of),
             });
         }
-        self.appended(commit, appended)
+        Ok(self.appended(commit))
     }
 
-    /// Ready when everything that was appended so up to the ticket has settled and is applied. An error is final.
-    pub(crate) async fn finish_alone(&self, ticket: Ticket, to: Durability) -> Result<()> {
-        self.settle_range(ticket, to).await?;
-        self.apply_upto(ticket).await
+    /// Ready when everything that was appended so up to the ticket has settled and is applied, however long it takes to
+    /// mend the log meanwhile. An error is final.
+    pub(crate) async fn finish_alone(&self, mut ticket: Ticket, to: Durability) -> Result<()> {
+        loop {
+            ticket = self.settle_range(ticket, to).await?;
+            let applied = self.apply_upto(ticket).await;
+            if applied.is_ok() || self.commit.lock().epoch == ticket.epoch {
+                return applied;
+            }
+        }
+    }
+}
+
+impl<S: Storage, M: Machine> Commit<S, M> {
+    /// Has the ranges hold what is on its way, so that a log which is written anew has it.
+    pub(super) fn hold_pending(&self, book: &mut Book) {
+        for Pending {
+            entry, of_range, ..
+        } in &self.pending
+        {
+            if let Some(of) = of_range
+                && let Ok(state) = book.live_mut(of.range)
+            {
+                state.hold(Logged::of(of, entry), NOT_LOGGED);
+            }
+        }
+    }
+
+    /// It lies in the log that begins at `start`, and has settled with it.
+    pub(super) fn pending_is_in(&mut self, start: u64) {
+        for pending in &mut self.pending {
+            (pending.start, pending.position) = (start, start);
+        }
     }
 }

@@ -44,7 +44,8 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         }
         let commit = self.commit.lock();
         let next = commit.pending.front();
-        next.map_or(commit.log.end(), |pending| pending.start)
+        let end = commit.log.end();
+        next.map_or(end, |pending| pending.start.min(end))
     }
 }
 

@@ -10,6 +10,9 @@ use crate::Result;
 use crate::db::machine::Counts;
 use crate::lsm::manifest::RangeRecord;
 
+/// The position of an entry that no log holds yet: the log is being mended.
+pub(super) const NOT_LOGGED: u64 = u64::MAX;
+
 /// All ranges of a store.
 #[derive(Default)]
 pub(in crate::db) struct Book {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::commit::Ticket;
 use super::super::core::Core;
 use super::super::flush::Frozen;
 use super::super::machine::Machine;
@@ -24,24 +25,43 @@ pub(in crate::db) struct Forwarded {
     hard: BTreeMap<u32, Hard>,
 }
 
+impl Forwarded {
+    /// The log stays as it is, and nothing of it is known to be synced.
+    fn nothing() -> Self {
+        Self {
+            log_start: 0,
+            hard: BTreeMap::new(),
+        }
+    }
+}
+
 impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     /// Writes entries that will not be in tables and whose segments are to go at the log's end, and syncs
     /// the log.
     pub(in crate::db) async fn forward(&self, frozen: &Frozen) -> Result<Forwarded> {
-        let (position, forwarded) = self
-            .write_forward(frozen)
-            .inspect_err(|error| self.fail_log(error))?;
-        self.sync_log(position).await?;
+        let Some((ticket, forwarded)) = self.write_forward(frozen)? else {
+            return Ok(Forwarded::nothing());
+        };
+        self.sync_log(ticket.position).await?;
+        let commit = self.commit.lock();
+        if commit.epoch != ticket.epoch || commit.repairing {
+            // What was to be synced is in the mended log, or will be.
+            return Ok(Forwarded::nothing());
+        }
         Ok(forwarded)
     }
 
-    /// The position up to which the log must be synced.
-    fn write_forward(&self, frozen: &Frozen) -> Result<(u64, Forwarded)> {
+    /// Up to where the log must be synced; `None` while it is being mended: then no segment may go, and nothing needs
+    /// to be written again.
+    fn write_forward(&self, frozen: &Frozen) -> Result<Option<(Ticket, Forwarded)>> {
         let mut book = self.ranges.book.lock();
         let wished = self.log_start_after(frozen.position);
         let mut commit = self.commit.lock();
         if let Some(error) = &commit.broken {
             return Err(error.clone());
+        }
+        if commit.repairing {
+            return Ok(None);
         }
         let after = in_tables(&book, &frozen.ranges);
         let most = (self.options.segment_bytes / 2).max(FORWARD_BYTES_LEAST);
@@ -56,8 +76,21 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         for (&range, state) in &mut book.ranges {
             let after = after.get(&range).copied().unwrap_or(u64::MAX);
             for (_, held) in state.held.range_mut(after.saturating_add(1)..) {
-                if held.position <= start {
-                    held.position = commit.log.append(&held.entry.record(range))?;
+                if held.position > start {
+                    continue;
+                }
+                match commit.log.append(&held.entry.record(range)) {
+                    Ok(position) => held.position = position,
+                    Err(error) => {
+                        // Under the same lock: nothing may be logged behind what was not.
+                        let mends = commit.begin_mending(self, &error);
+                        drop(commit);
+                        drop(book);
+                        if mends {
+                            self.spawn_mending(error);
+                        }
+                        return Ok(None);
+                    }
                 }
             }
         }
@@ -69,7 +102,11 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             log_start,
             hard: hard.collect(),
         };
-        Ok((commit.log.end(), forwarded))
+        let ticket = Ticket {
+            position: commit.log.end(),
+            epoch: commit.epoch,
+        };
+        Ok(Some((ticket, forwarded)))
     }
 }
 

@@ -147,7 +147,11 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             true => Edit::default(),
             false => self.covering(&spans, reserved.seq).finish().await?,
         };
-        self.install_ranges(news, reserved, edit).await?;
+        let added = edit.added();
+        if let Err(error) = self.install_ranges(news, reserved, edit).await {
+            self.discard_unless_committed(added, &error).await;
+            return Err(error);
+        }
         if !spans.is_empty() {
             self.forget_keys(&spans, reserved.seq).await?;
         }

@@ -9,7 +9,7 @@
 //! may go as soon as no entry in it is still to be applied. A range that stands still must not pin the log:
 //! a flush writes its few entries again at the log's end.
 //!
-//! Locks are taken in this order: manifest, applier, book, commit.
+//! Locks are taken in this order: applier, manifest, book, commit.
 
 mod alone;
 mod append;
@@ -17,6 +17,7 @@ mod apply;
 mod book;
 mod forward;
 mod gather;
+mod mend;
 mod open;
 mod record;
 mod replace;
@@ -37,6 +38,7 @@ use crate::{Error, ErrorKind, Result};
 pub(crate) use alone::Alone;
 pub(super) use book::Book;
 pub(super) use forward::{Forwarded, FrozenRanges};
+pub(super) use mend::Behind;
 pub(crate) use replace::{AsyncRecords, Ingested, Replacement};
 
 /// May have forgotten entries; the store sets it when it is opened.
@@ -56,6 +58,18 @@ pub(crate) struct Logged {
 }
 
 impl Logged {
+    /// As the log has it.
+    fn of(of: &OfRange, entry: &Entry) -> Self {
+        Self {
+            configures: of.configures,
+            term: of.term,
+            index: entry.index,
+            time_ms: entry.time_ms,
+            seed: entry.seed,
+            payload: entry.payload.clone(),
+        }
+    }
+
     /// As the one who applies takes it.
     fn of_range(&self, range: u32, span: &Span) -> (OfRange, Entry) {
         let of = OfRange {

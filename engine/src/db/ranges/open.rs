@@ -115,12 +115,12 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                     // It can never be synced again.
                     Err(error) if error.kind() == ErrorKind::Failed => {
                         tracing::warn!(%error, "the log cannot be synced; it is written anew");
-                        self.rewrite_log(end.position, time_ms).await?
+                        self.begin_rewritten(end.position, time_ms).await?
                     }
                     resumed => resumed?,
                 }
             }
-            Some((_, end)) => self.rewrite_log(end.position, time_ms).await?,
+            Some((_, end)) => self.begin_rewritten(end.position, time_ms).await?,
             None => self.begin_log(self.new_id(), void_upto, time_ms).await?,
         };
         self.install_log(log, time_ms);
@@ -138,6 +138,12 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             *manifest = next;
         }
         Ok(())
+    }
+
+    async fn begin_rewritten(&self, start: u64, time_ms: u64) -> Result<Log<S::Writer>> {
+        let (log, left) = self.rewrite_log(start, time_ms).await?;
+        self.remove(left).await?;
+        Ok(log)
     }
 
     fn install_log(&self, log: Log<S::Writer>, time_ms: u64) {

@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use super::Hard;
 use crate::codec::{Decoder, put_varint};
+use crate::log::{LogKind, LogRecord};
 use crate::{Error, ErrorKind, Result};
 
 /// The copy was destroyed; the record remembers its incarnation.
@@ -117,6 +118,19 @@ impl Settings {
 }
 
 impl Hard {
+    /// Its record in the log.
+    pub(super) fn record<'a>(&self, range: u32, time_ms: u64, payload: &'a [u8]) -> LogRecord<'a> {
+        LogRecord {
+            kind: LogKind::HardState,
+            range,
+            term: self.term,
+            index: self.version,
+            time_ms,
+            seed: 0,
+            payload,
+        }
+    }
+
     pub(super) fn payload(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(12);
         match self.vote {

@@ -18,7 +18,7 @@ use crate::lsm::compaction::filter::{Retain, Rules};
 use crate::lsm::levels::Edit;
 use crate::lsm::range_deletes::RangeDeletes;
 use crate::record::{Kind, Record};
-use crate::{Object, Result, Runtime, Storage};
+use crate::{Error, ErrorKind, Object, Result, Runtime, Storage};
 
 /// Where a table of a snapshot ends.
 const TABLE_BYTES: u64 = 64 << 20;
@@ -51,6 +51,8 @@ pub(super) struct Reservation {
     /// The range delete's; the records have the next one.
     pub(super) seq: u64,
     position: u64,
+    /// Log positions mean something within one epoch only.
+    epoch: u64,
     hard_version: u64,
 }
 
@@ -144,7 +146,11 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         let edit = self.write_range(span, reserved.seq, records).await?;
         let mut new = new;
         new.counts = records.counts();
-        self.install_ranges(vec![new], reserved, edit).await?;
+        let added = edit.added();
+        if let Err(error) = self.install_ranges(vec![new], reserved, edit).await {
+            self.discard_unless_committed(added, &error).await;
+            return Err(error);
+        }
         if has_keys {
             self.forget_keys(std::slice::from_ref(span), reserved.seq)
                 .await?;
@@ -160,14 +166,20 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             applying.freeze();
         }
         let seq = applying.reserve(2)?;
-        let (hard_version, position) = {
+        let reserved = {
             let mut book = self.ranges.book.lock();
             for range in of {
                 if let Some(state) = book.ranges.get_mut(range) {
                     state.replacing = true;
                 }
             }
-            (book.next_version(), self.commit.lock().log.end())
+            let commit = self.commit.lock();
+            Reservation {
+                seq,
+                position: commit.log.end(),
+                epoch: commit.epoch,
+                hard_version: book.next_version(),
+            }
         };
         drop(applying);
         let mut marked = Marked::new(&self.ranges, of.to_vec());
@@ -175,13 +187,21 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             self.await_flush_before(seq).await?;
         }
         // A shorter log would give these positions to records that are not void.
-        self.sync_log(position).await?;
+        let synced = self.sync_log(reserved.position).await;
+        self.check_epoch(&reserved)?;
+        synced?;
         marked.stay();
-        Ok(Reservation {
-            seq,
-            position,
-            hard_version,
-        })
+        Ok(reserved)
+    }
+
+    /// Fails if the log was mended since: what was void has been written again, behind that position.
+    fn check_epoch(&self, reserved: &Reservation) -> Result<()> {
+        let commit = self.commit.lock();
+        if commit.epoch == reserved.epoch && !commit.repairing {
+            return Ok(());
+        }
+        let detail = "the log is being mended: try again";
+        Err(Error::new(ErrorKind::ReadOnly, "replacing a range", detail))
     }
 
     async fn await_flush_before(&self, seq: u64) -> Result<()> {
@@ -287,6 +307,8 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             .map(|new| (new.range, new.into_state(reserved)))
             .collect();
         let mut manifest = self.manifest.lock().await;
+        // Who mends the log copies it only after this lock has been given back.
+        self.check_epoch(&reserved)?;
         let mut next = manifest.clone();
         next.levels = next.levels.apply(&edit)?.levels;
         next.applied_seq = next.applied_seq.max(reserved.seq + 1);

@@ -36,11 +36,20 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
 
     /// Takes a packet: each shard what is about its ranges, the first one what is about the node.
     pub(super) fn receive(self: &Arc<Self>, packet: Packet) {
-        if packet.to != self.id || self.trouble().is_some() {
+        if packet.to != self.id || self.is_closed() {
             return;
         }
         let from = packet.from;
         self.heard.lock().note(from, self.now_ms());
+        if self.failure().is_some() {
+            // Where clients are to be sent is all that still matters.
+            for said in packet.said {
+                if let Said::Led(led) = said {
+                    self.heard.lock().note_led(from, led);
+                }
+            }
+            return;
+        }
         let mut shares: Vec<Vec<Said>> = self.shards.iter().map(|_| Vec::new()).collect();
         for said in packet.said {
             let shard = match &said {

@@ -30,6 +30,9 @@ const COMMAND_BYTES: usize = 512;
 
 const CROSSSLOT: Reply = Reply::error("CROSSSLOT Keys in request don't hash to the same slot");
 const NOREPLICAS: Reply = Reply::error("NOREPLICAS not enough replicas to write");
+const READ_ONLY: Reply = Reply::error(
+    "READONLY the node that leads this key takes no writes at present, and nothing was written: free space on its disk, writes resume by themselves",
+);
 const UNKNOWN: Reply =
     Reply::error("UNKNOWN the outcome of this write is unknown: it may or may not take effect");
 const NO_MASTER: Reply = Reply::error(
@@ -272,6 +275,9 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
             }
             Outcome::Refused(Refusal::Invalid(Invalid::TooManyReplicas)) => Verdict::Answer(
                 Reply::error("ERR more replicas were asked for than the range has"),
+            ),
+            Outcome::Refused(Refusal::ReadOnly) => Verdict::Answer(
+                (self.store.trouble()).map_or(READ_ONLY, |error| Reply::from(&error)),
             ),
             Outcome::Refused(Refusal::TooFewReplicas) if is_write => {
                 let late = self.now_ms() >= began_ms + QUORUM_PATIENCE_MS;

@@ -59,6 +59,8 @@ pub(super) struct Inner<S: Storage, R: Runtime, T: Transport> {
     pub(super) looked_ms: AtomicU64,
     /// There is something new to be seen.
     pub(super) must_look: AtomicBool,
+    /// The shards have been told that the store takes nothing at present.
+    is_read_only: AtomicBool,
     failure: Mutex<Option<Error>>,
     is_closed: AtomicBool,
 }
@@ -93,6 +95,7 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
             is_joining: AtomicBool::new(false),
             looked_ms: AtomicU64::new(0),
             must_look: AtomicBool::new(false),
+            is_read_only: AtomicBool::new(false),
             failure: Mutex::default(),
             is_closed: AtomicBool::new(false),
         }
@@ -133,6 +136,24 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
             return Some(Error::new(ErrorKind::Closed, "using the ring", detail));
         }
         self.failure()
+    }
+
+    /// Tells the shards whether the store takes anything at present.
+    pub(super) fn look_at_store(self: &Arc<Self>) {
+        let trouble = self.store.trouble();
+        let is_read_only = trouble.is_some();
+        if self.is_read_only.swap(is_read_only, SeqCst) == is_read_only {
+            return;
+        }
+        match trouble {
+            Some(error) => tracing::warn!(%error, "the node takes no writes for now"),
+            None => tracing::info!("the node takes writes again"),
+        }
+        for place in 0..self.shards.len() {
+            self.step(place, |shard, now| {
+                shard.step(now, NodeInput::ReadOnly(is_read_only));
+            });
+        }
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -323,6 +344,8 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
             out.wakers.into_iter().for_each(Waker::wake);
         }
         self.forget_remote();
+        // Nobody is to be sent here any more.
+        self.look();
     }
 }
 

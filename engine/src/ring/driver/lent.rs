@@ -4,11 +4,14 @@
 //! A read needs no lock: it holds if the range was lent all the while. Ticks lend, and what a core has to hear of
 //! calls back.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{
     AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed},
 };
+use std::task::Poll;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -52,9 +55,16 @@ struct Slot {
 
 /// Entries that are logged, and the places of those who wait for them.
 pub(super) struct Entered {
-    ticket: Result<Ticket>,
+    ticket: Ticket,
     entries: LentEntries,
     places: Vec<(usize, LogId)>,
+}
+
+/// What has become of entries.
+enum Finished {
+    Applied,
+    /// They take effect once the log has been mended, if it can be.
+    Interrupted,
 }
 
 impl Entered {
@@ -177,7 +187,7 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
     }
 
     /// Logs what can go the short way, if anything can. It takes the payloads: nothing of it is asked again.
-    pub(super) fn enter(&self, ops: &mut [Op<'_>]) -> Option<Entered> {
+    pub(super) fn enter(self: &Arc<Self>, ops: &mut [Op<'_>]) -> Option<Entered> {
         let mut table = self.lent.table.lock();
         let is_lent = |op: &Op<'_>| {
             let place = table.get(op.range as usize);
@@ -204,12 +214,15 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
             Some((op.range, head, payload))
         });
         let lent = LentEntries::default();
-        let ticket = self.store.append_lent(entries, &lent);
-        if let Ok(ticket) = ticket {
-            for &(place, _) in &places {
-                if let Some(Some(borrowed)) = table.get_mut(ops[place].range as usize) {
-                    borrowed.ticket = Some(ticket);
-                }
+        let Ok(ticket) = self.store.append_lent(entries, &lent) else {
+            // It takes nothing at present: the ranges' cores, once they know, refuse what goes the long way.
+            drop(table);
+            self.look_at_store();
+            return None;
+        };
+        for &(place, _) in &places {
+            if let Some(Some(borrowed)) = table.get_mut(ops[place].range as usize) {
+                borrowed.ticket = Some(ticket);
             }
         }
         self.counters.appends.add(1);
@@ -227,10 +240,8 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
         entered: Entered,
         outcomes: &mut [Option<Outcome>],
     ) {
-        let finished = match entered.ticket {
-            Ok(ticket) => self.store.finish_lent(ticket).await,
-            Err(error) => Err(error),
-        };
+        let finished = self.finish_or_give_up(entered.ticket).await;
+        let is_applied = matches!(finished, Ok(Finished::Applied));
         let replies = entered.entries.take_replies().into_iter();
         // Behind the last command there may be entries that are none.
         let replies = replies.chain(std::iter::repeat_with(|| None));
@@ -242,11 +253,36 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
                     behind_ms: None,
                 }),
             };
-            outcomes[place] = done.filter(|_| finished.is_ok()).or(Some(Outcome::Unknown));
+            outcomes[place] = done.filter(|_| is_applied).or(Some(Outcome::Unknown));
         }
-        if let Err(error) = finished {
-            self.fail(error);
+        match finished {
+            Ok(Finished::Applied) => {}
+            Ok(Finished::Interrupted) => self.finish_later(entered.ticket),
+            Err(error) => self.fail(error),
         }
+    }
+
+    async fn finish_or_give_up(&self, ticket: Ticket) -> Result<Finished> {
+        let mut finish = pin!(self.store.finish_lent(ticket));
+        let mut interrupt = pin!(self.store.is_interrupted(ticket));
+        poll_fn(|context| match finish.as_mut().poll(context) {
+            Poll::Ready(done) => Poll::Ready(done.map(|()| Finished::Applied)),
+            Poll::Pending => {
+                let interrupted = interrupt.as_mut().poll(context);
+                interrupted.map(|()| Ok(Finished::Interrupted))
+            }
+        })
+        .await
+    }
+
+    /// Sees to it that entries take effect for which nobody waits any more.
+    fn finish_later(self: &Arc<Self>, ticket: Ticket) {
+        let this = Arc::clone(self);
+        self.run(async move {
+            if let Err(error) = this.store.finish_lent(ticket).await {
+                this.fail(error);
+            }
+        });
     }
 
     /// Answers a GET of a range that is lent, if memory suffices. False, and nothing written, if not.

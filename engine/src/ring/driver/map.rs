@@ -122,7 +122,7 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
             self.store.db().machine().note_deadline(0);
         }
         let patience_ms = 2 * self.options.ring.election_ms;
-        let (silent, mut claims) = {
+        let (mut silent, mut claims) = {
             let heard = self.heard.lock();
             let mut claims = looked.claims.clone();
             for (range, term, node) in heard.led() {
@@ -145,10 +145,14 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
             (silent, claims)
         };
         known.leave_out_old(&looked, &mut claims);
+        let has_failed = self.failure().is_some();
+        if has_failed {
+            silent.insert(self.id);
+        }
         self.tell_shards(&claims, &silent, &looked);
         if let Some(map) = &known.map {
             self.publish(map, &claims, silent, looked.progress());
-            let must_tell = looked.led != known.led || now_ms >= known.tell_ms;
+            let must_tell = !has_failed && (looked.led != known.led || now_ms >= known.tell_ms);
             if must_tell {
                 self.tell_led(map, &looked.led);
                 known.tell_ms = now_ms + self.options.ring.election_ms / 2;

@@ -175,6 +175,12 @@ impl<S: Storage, R: Runtime, T: Transport> Driver<S, R, T> {
         self.inner.failure()
     }
 
+    /// Why the node takes no writes at present, if there is a reason that may pass by itself: its disk is full, or its
+    /// log is being mended.
+    pub fn trouble(&self) -> Option<Error> {
+        self.inner.store.trouble()
+    }
+
     /// Ends the node in good order: it hands over what it masters, and closes its store.
     ///
     /// # Errors

@@ -28,7 +28,7 @@ const SCRUB: u64 = 100;
 /// After a sweep that came too early by the log's clock, milliseconds to the next.
 const TOO_EARLY_MS: u64 = 1_000;
 
-/// Ticks until the driver is closed, has failed or is gone.
+/// Ticks until the driver is closed or gone. One that has failed only sees to it that clients are sent elsewhere.
 pub(super) async fn tick_forever<S: Storage, R: Runtime, T: Transport>(
     inner: Weak<Inner<S, R, T>>,
     runtime: R,
@@ -39,8 +39,14 @@ pub(super) async fn tick_forever<S: Storage, R: Runtime, T: Transport>(
         let Some(inner) = inner.upgrade() else {
             return;
         };
-        if inner.trouble().is_some() {
+        if inner.is_closed() {
             return;
+        }
+        if inner.failure().is_some() {
+            if tick.is_multiple_of(LOOK) {
+                inner.look();
+            }
+            continue;
         }
         inner.tick(tick, &flushes_seen);
     }
@@ -48,6 +54,7 @@ pub(super) async fn tick_forever<S: Storage, R: Runtime, T: Transport>(
 
 impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
     fn tick(self: &Arc<Self>, tick: u64, flushes_seen: &AtomicU64) {
+        self.look_at_store();
         for shard in 0..self.shards.len() {
             self.step(shard, |shard, now| {
                 shard.lend(&self.lent);

@@ -5,7 +5,7 @@
 use super::{Node, NodeEffect};
 use crate::ring::effect::{Input, Now};
 use crate::ring::ids::{META, RangeId};
-use crate::ring::range::Loan;
+use crate::ring::range::{Loan, Range};
 
 impl Node {
     /// Lends a range, if it can be lent.
@@ -45,7 +45,15 @@ impl Node {
             return Some(input);
         };
         match input {
-            Input::Read { .. } | Input::Flushed { .. } | Input::Failed => Some(input),
+            Input::Read { .. } | Input::Flushed { .. } | Input::ReadOnly(_) | Input::Failed => {
+                Some(input)
+            }
+            // It only refuses, at once.
+            Input::Propose { .. } | Input::Elapse { .. }
+                if (self.ranges.get(&range)).is_some_and(Range::is_read_only) =>
+            {
+                Some(input)
+            }
             // Nobody has to hear of it, and there is no other copy to compare it with.
             Input::Tick | Input::Scrub => None,
             input => {

@@ -40,6 +40,8 @@ pub enum NodeInput {
     Packet(Packet),
     /// Something has happened to a range: its storage has answered, or an operator wants something.
     Range(RangeId, Input),
+    /// The store takes nothing for now, or does again.
+    ReadOnly(bool),
     /// A client wants something written, wherever the master may be.
     Write {
         /// The client's request; no other that is open has this number.
@@ -117,6 +119,8 @@ pub struct Node {
     others: Others,
     /// Which share of the node's ranges this is, and of how many.
     share: (u64, u64),
+    /// The store takes nothing at present.
+    is_read_only: bool,
     /// Ranges that have something to hand out.
     touched: Vec<RangeId>,
     /// Ranges that are mastered here.
@@ -144,6 +148,7 @@ impl Node {
             pace: Pace::default(),
             others: Others::default(),
             share: (0, 1),
+            is_read_only: false,
             touched: Vec::new(),
             led: BTreeSet::new(),
             office_changed: false,
@@ -195,6 +200,10 @@ impl Node {
             NodeInput::Tick => self.tick(now, out),
             NodeInput::Packet(packet) => self.unpack(now, packet, out),
             NodeInput::Range(range, input) => self.step_range(now, range, input, out),
+            NodeInput::ReadOnly(is_read_only) => {
+                self.is_read_only = is_read_only;
+                self.step_all(now, &Input::ReadOnly(is_read_only), out);
+            }
             NodeInput::Write {
                 request,
                 range,
@@ -229,11 +238,7 @@ impl Node {
     }
 
     fn tick(&mut self, now: Now, out: &mut Vec<NodeEffect>) {
-        let hears = |range: &RangeId| !self.lent.contains_key(range);
-        let ranges: Vec<RangeId> = self.ranges.keys().copied().filter(hears).collect();
-        for range in ranges {
-            self.step_range(now, range, Input::Tick, out);
-        }
+        self.step_all(now, &Input::Tick, out);
         self.forwards.expire(now, &self.others, out);
         self.set_pace(now);
         self.steer(now, out);
@@ -246,6 +251,13 @@ impl Node {
         let moves = self.ranges.values().any(Range::has_learners);
         self.pace
             .note(now.monotonic_ms - oldest_ms.min(now.monotonic_ms), moves);
+    }
+
+    fn step_all(&mut self, now: Now, input: &Input, out: &mut Vec<NodeEffect>) {
+        let ranges: Vec<RangeId> = self.ranges.keys().copied().collect();
+        for range in ranges {
+            self.step_range(now, range, input.clone(), out);
+        }
     }
 
     fn step_range(&mut self, now: Now, range: RangeId, input: Input, out: &mut Vec<NodeEffect>) {
@@ -338,7 +350,11 @@ impl Node {
             self.packets.add(gone.to.node, Said::Replica(gone));
         }
         // A founding member has its copy from the beginning, or has lost it for good.
-        if !from_master || was_destroyed || me.incarnation == LogId::default() || me.node != self.id
+        if self.is_read_only
+            || !from_master
+            || was_destroyed
+            || me.incarnation == LogId::default()
+            || me.node != self.id
         {
             return;
         }

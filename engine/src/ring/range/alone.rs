@@ -67,12 +67,12 @@ impl Loan {
 
 impl Range {
     /// Lends the range, if nobody else has a say in it and nothing is under way. Until it is
-    /// [taken back](Self::take_back) it must hear of nothing but ticks, reads, flushes and the end of its storage.
+    /// [taken back](Self::take_back) it must hear of nothing but ticks, reads, flushes and what its storage is like.
     pub fn lend(&mut self) -> Option<Loan> {
         let Role::Master(office) = &self.role else {
             return None;
         };
-        let goes_on = office.handover.is_none() && office.change.is_none();
+        let goes_on = office.handover.is_none() && office.change.is_none() && !self.is_read_only;
         let last = self.log.last();
         let is_at_rest = self.records.is_empty()
             && self.applied == last

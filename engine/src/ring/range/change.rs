@@ -45,6 +45,7 @@ impl Range {
         // way: the change may be what replaces that replica.
         let hands_over = office.handover.as_ref().is_some_and(|to| to.asked);
         let busy = hands_over
+            || self.is_read_only
             || self.log.configuration().is_joint()
             || self.log.configured_at() > self.secured()
             || self.commit < office.began_at;
@@ -125,7 +126,8 @@ impl Range {
     pub fn has_caught_up(&self, node: NodeId) -> bool {
         self.follower(node).is_some_and(|follower| {
             let is_close = follower.stored + CAUGHT_UP_WITHIN >= self.log.last().index;
-            is_close && follower.nonce.is_none() && self.has_heard(follower)
+            let counts = follower.nonce.is_none() && !follower.is_read_only;
+            is_close && counts && self.has_heard(follower)
         })
     }
 

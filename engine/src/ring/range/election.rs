@@ -45,7 +45,7 @@ impl Range {
         // A disk that is yet to store this replica's last term or vote is too slow for another: a newer term would
         // only unseat whoever is elected meanwhile.
         let is_stored = self.appends.has_settled(self.state_append);
-        if !self.state.void && is_stored {
+        if !self.state.void && is_stored && !self.is_read_only {
             self.campaign(true, false);
         }
     }
@@ -158,8 +158,12 @@ impl Range {
         // A void replica's log is no measure: it consents to whoever all the others agree on (rule 9).
         let may_win = self.state.void || last >= self.log.last();
         if pre {
-            let granted = may_win && asked > self.state.term;
+            let granted = may_win && asked > self.state.term && !self.is_read_only;
             return self.answer_vote(message.from, asked, true, granted);
+        }
+        if self.is_read_only {
+            // A vote that cannot be stored is not given, and who asks may never be elected.
+            return;
         }
         if asked > self.state.term {
             self.enter_term(asked);
@@ -241,7 +245,7 @@ impl Range {
     }
 
     pub(super) fn take_handover(&mut self) {
-        let may = self.may_campaign() && !self.state.void;
+        let may = self.may_campaign() && !self.state.void && !self.is_read_only;
         if may && !self.is_master() {
             self.campaign(false, true);
         }

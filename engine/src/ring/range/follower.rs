@@ -126,11 +126,14 @@ impl Range {
         if let Err(behind) = self.find(&append) {
             return self.miss(&append, behind);
         }
-        let upto = append
-            .entries
+        let entries = match self.is_read_only {
+            true => self.known_of(&append.entries),
+            false => &append.entries[..],
+        };
+        let upto = entries
             .last()
             .map_or(append.before.index, |entry| entry.index);
-        if !self.take_entries(&append.entries) {
+        if !self.take_entries(entries) {
             return self.report_missing(append.before.index, 0, true);
         }
         self.following.verified = self.following.verified.max(upto);
@@ -357,6 +360,7 @@ impl Range {
             round: self.following.round,
             nonce: self.following.nonce.filter(|_| forgets),
             wall_ms: self.now.wall_ms,
+            is_read_only: self.is_read_only,
         }
     }
 
@@ -367,6 +371,10 @@ impl Range {
             return;
         }
         self.follow(from);
+        if self.is_read_only {
+            let report = self.report(0, None);
+            return self.send_to_master(report);
+        }
         let at = chunk.head.at;
         if !self.state.void && self.has(at, &chunk) {
             self.following.verified = self.following.verified.max(at.index);

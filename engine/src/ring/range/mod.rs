@@ -2,7 +2,7 @@
 //!
 //! A replica follows, campaigns or is the master. Each file holds one concern of it: `election`, `follower`,
 //! `office` and `replication` (the master's side), `writes`, `reads`, `snapshots`, `change`, `clock`, `scrub`,
-//! `recover`; `alone` lends a range of which there is but one replica.
+//! `recover`, `read_only`; `alone` lends a range of which there is but one replica.
 //!
 //! The core is stepped with inputs and gathers what is to be logged; [`Range::flush`] hands it out after a
 //! batch of them, so that many writes are one append and one message to each follower.
@@ -18,6 +18,7 @@ mod mutation;
 mod observe;
 mod office;
 mod options;
+mod read_only;
 mod reads;
 mod recover;
 mod replication;
@@ -113,6 +114,8 @@ pub struct Range {
     feed: Feed,
     /// Who waits for this copy to be made the whole range.
     recovering: Option<RequestId>,
+    /// The store takes nothing at present.
+    is_read_only: bool,
     /// The storage has failed, or this copy is destroyed: nothing is done any more.
     ended: bool,
     out: Vec<Effect>,
@@ -199,6 +202,7 @@ impl Range {
             scrubs: Scrubs::default(),
             feed: Feed::unlimited(),
             recovering: None,
+            is_read_only: false,
             ended: false,
             out: Vec::new(),
         };
@@ -240,7 +244,10 @@ impl Range {
             return self.refuse_ended(&input);
         }
         if self.following.is_installing()
-            && !matches!(input, Input::SnapshotInstalled { .. } | Input::Failed)
+            && !matches!(
+                input,
+                Input::SnapshotInstalled { .. } | Input::Failed | Input::ReadOnly(_)
+            )
         {
             // The state is being replaced under this replica: it hears nothing until that is done.
             return self.refuse_busy(&input);
@@ -250,6 +257,7 @@ impl Range {
             Input::Message(message) => self.hear(message),
             Input::Settled { append } => self.settled(append),
             Input::Failed => self.fail(),
+            Input::ReadOnly(is_read_only) => self.note_read_only(is_read_only),
             Input::Propose {
                 request,
                 payload,
@@ -441,6 +449,8 @@ impl Range {
         };
         if self.appends.has_settled(append) || self.breaks(Mutation::CountUnsynced) {
             self.send_message(message);
+        } else if self.is_read_only {
+            self.send_without_promise(message);
         } else {
             self.appends.hold(append, message);
         }

@@ -113,6 +113,11 @@ impl Range {
         self.ended
     }
 
+    /// Whether its store takes nothing at present.
+    pub fn is_read_only(&self) -> bool {
+        self.is_read_only
+    }
+
     /// The term of the entry at an index, if it is still held.
     pub fn term_at(&self, index: Index) -> Option<Term> {
         self.log.term_at(index)

@@ -55,6 +55,8 @@ pub(super) struct Follower {
     pub applied: Index,
     /// Set while it may have forgotten entries.
     pub nonce: Option<u64>,
+    /// Its store takes nothing at present.
+    pub is_read_only: bool,
     /// The newest round in which it said so.
     pub forgot_in: u64,
     /// The nonce that was answered, and how.
@@ -103,6 +105,7 @@ impl Follower {
             round: 0,
             applied: 0,
             nonce: None,
+            is_read_only: false,
             forgot_in: 0,
             answered: None,
             skew_ms: 0,
@@ -192,7 +195,7 @@ impl Range {
         let own = self
             .appends
             .outstanding_since_ms()
-            .filter(|_| !self.votes_alone());
+            .filter(|_| !self.votes_alone() && !self.stays_read_only());
         if own.is_some_and(|since_ms| since_ms + election_ms <= now_ms) && !stays {
             return self.resign("its own append is outstanding");
         }
@@ -309,6 +312,7 @@ impl Range {
         let heard = office.followers.values().filter(|follower| {
             configuration.is_staying(follower.member.node)
                 && follower.nonce.is_none()
+                && !follower.is_read_only
                 && self.has_heard(follower)
         });
         heard
@@ -371,11 +375,12 @@ impl Range {
     fn could_lead(&self, office: &Office, node: NodeId, median_skew_ms: i64) -> bool {
         office.followers.get(&node).is_some_and(|follower| {
             let skew_ms = (follower.skew_ms - median_skew_ms).unsigned_abs();
-            follower.nonce.is_none() && skew_ms <= self.options.skew_ms && self.has_heard(follower)
+            let is_sound = follower.nonce.is_none() && !follower.is_read_only;
+            is_sound && skew_ms <= self.options.skew_ms && self.has_heard(follower)
         })
     }
 
-    /// Once a second: does office belong elsewhere, by placement or by the clock?
+    /// Once a second: does office belong elsewhere, by placement, by the clock, or for want of room?
     fn look_around(&mut self) {
         let (now, skew_ms) = (self.now, self.options.skew_ms);
         let now_ms = now.monotonic_ms;
@@ -390,6 +395,9 @@ impl Range {
         office.next_look_ms = now_ms + 1000;
         let median = office.median_skew_ms();
         office.clock.slew(now, median);
+        if self.is_read_only {
+            return self.hand_over_for_room();
+        }
         let is_off = median.unsigned_abs() > skew_ms;
         let Role::Master(office) = &self.role else {
             return;

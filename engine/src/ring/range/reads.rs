@@ -292,6 +292,9 @@ impl Range {
 
     /// Lets a client read once everything up to `index` is applied here.
     fn read_at(&mut self, request: RequestId, index: Index) {
+        if self.lacks(index) {
+            return self.reply(request, Outcome::NotMaster(self.following.master()));
+        }
         self.reads.waiting.entry(index).or_default().push(request);
         self.reads.applied(self.applied.index, &mut self.out);
     }
@@ -321,6 +324,9 @@ impl Range {
         let time_ms = self.entry_time_ms();
         if !self.is_master() {
             return self.reply(request, Outcome::NotMaster(self.following.master()));
+        }
+        if let Err(refusal) = self.check_writable() {
+            return self.reply(request, refusal);
         }
         let last = self.log.last().index;
         // Whatever was appended at this moment will do for everybody.

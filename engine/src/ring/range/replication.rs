@@ -132,7 +132,7 @@ impl Range {
                 Pace::Probe { sent } => !sent,
                 Pace::Stream => follower.inflight.len() < self.options.inflight,
                 Pace::Snapshot(_) => false,
-            };
+            } && !follower.is_read_only;
             let next = follower.next;
             let probes = matches!(follower.pace, Pace::Probe { .. });
             if !may || (next > last && !probes) {
@@ -224,9 +224,12 @@ impl Range {
         follower.applied = report.applied;
         follower.nonce = report.nonce;
         follower.skew_ms = report.wall_ms.wrapping_sub(wall_ms) as i64;
+        self.note_followers_store(from, report.is_read_only);
         if let Some(missing) = report.missing {
             self.take_missing(from.node, missing, report.nonce.is_some());
-        } else if report.stored > follower.stored {
+        } else if let Some(follower) = self.follower_mut(from.node)
+            && report.stored > follower.stored
+        {
             follower.stored = report.stored;
             follower.stalled = 0;
             follower.next = follower.next.max(report.stored + 1);
@@ -271,7 +274,7 @@ impl Range {
         let Some(follower) = self.follower_mut(node) else {
             return;
         };
-        if matches!(follower.pace, Pace::Snapshot(_)) {
+        if matches!(follower.pace, Pace::Snapshot(_)) || follower.is_read_only {
             return;
         }
         if missing.snapshot {

@@ -39,7 +39,9 @@ impl Range {
         let commit = self.commit;
         let until_ms = self.now.monotonic_ms + PATIENCE * self.options.election_ms;
         match &self.role {
-            Role::Master(office) if office.findings.is_none() && commit >= office.began_at => {}
+            Role::Master(office)
+                if office.findings.is_none() && commit >= office.began_at && !self.is_read_only => {
+            }
             _ => return,
         }
         if self.log.configuration().members().len() == 1 {

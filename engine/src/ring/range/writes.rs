@@ -80,6 +80,7 @@ impl Range {
         if let Some(handover) = &office.handover {
             return Err(Outcome::NotMaster(handover.asked.then_some(handover.to)));
         }
+        self.check_writable()?;
         if office.writes.bytes > self.options.uncommitted_bytes {
             return Err(Outcome::Refused(Refusal::Busy));
         }
@@ -98,11 +99,14 @@ impl Range {
         Ok(())
     }
 
-    /// Whether a member has lately been heard, and counts.
-    fn reaches(&self, office: &Office, member: Member) -> bool {
+    /// Whether a member has lately been heard, counts, and takes entries.
+    pub(super) fn reaches(&self, office: &Office, member: Member) -> bool {
         member == self.me
             || office.followers.get(&member.node).is_some_and(|follower| {
-                follower.member == member && follower.nonce.is_none() && self.has_heard(follower)
+                follower.member == member
+                    && follower.nonce.is_none()
+                    && !follower.is_read_only
+                    && self.has_heard(follower)
             })
     }
 

@@ -31,7 +31,7 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
     /// range's clock on.
     ///
     /// # Errors
-    /// Final: which of them were logged is not known.
+    /// `ReadOnly` while the log is being mended, anything else is final: then nothing was asked of `entries`.
     pub fn append_lent(
         &self,
         entries: impl Iterator<Item = (RangeId, Head, Bytes)>,

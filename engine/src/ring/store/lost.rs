@@ -30,6 +30,16 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
         entries: &[Arc<Entry>],
         behind: LogId,
     ) -> Result<()> {
+        self.with_room(|| self.try_to_write_lost(range, entries, behind))
+            .await
+    }
+
+    async fn try_to_write_lost(
+        &self,
+        range: RangeId,
+        entries: &[Arc<Entry>],
+        behind: LogId,
+    ) -> Result<()> {
         let _one_at_a_time = self.inner.lost.lock().await;
         let there = self.open_lost().await?;
         let mut text = String::new();

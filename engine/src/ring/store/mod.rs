@@ -4,7 +4,9 @@
 //! effect when the range's core says that it is committed; the store itself never decides that. What it
 //! gives back when it is opened is what had settled, no less, and what may have been forgotten is said.
 //!
-//! A failure of the log is final: what waits hears of it, nothing more is taken, and when the store is opened
+//! A log that fails, or has no room, is mended while the store goes on: what was asked for keeps its order and settles
+//! once it is mended, and [`RangeStore::trouble`] says that nothing more should be asked for until then. What has no
+//! room waits for it. Where mending fails, what waits hears of it, nothing more is taken, and when the store is opened
 //! again every range is marked as one that may have forgotten something (rule 9). A failure to apply is an
 //! error of that range's: it has to stop, as the next entry cannot be applied without this one.
 
@@ -12,6 +14,7 @@ mod alone;
 mod encode;
 mod lost;
 mod read;
+mod room;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -60,6 +63,8 @@ struct Inner<S: Storage, R: Runtime> {
     aside: Mutex<BTreeMap<RangeId, snapshot::Aside<S>>>,
     /// Held while the lost-writes file is written.
     lost: async_lock::Mutex<()>,
+    /// What waits for room.
+    waits: Mutex<room::Waits>,
 }
 
 /// Records that were appended; to be settled.
@@ -124,6 +129,7 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
             sync,
             aside: Mutex::default(),
             lost: async_lock::Mutex::default(),
+            waits: Mutex::default(),
         });
         Ok((Self { inner }, recovered?))
     }
@@ -162,14 +168,14 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
     }
 
     /// Waits until everything up to the ticket is as durable as the store's entries have to be, and at least
-    /// as `at_least` says.
+    /// as `at_least` says. That takes as long as it takes to mend the log, if it has failed.
     ///
     /// # Errors
     /// `Unknown`; final.
     pub async fn settle(&self, ticket: Ticket, at_least: Durability) -> Result<()> {
         let core = self.db().core();
         let to = self.durability().max(at_least);
-        core.settle_range(ticket.0, to).await
+        core.settle_range(ticket.0, to).await.map(drop)
     }
 
     /// How durable entries have to be.
@@ -178,6 +184,11 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
             Sync::Always => Durability::Synced,
             Sync::EverySecond | Sync::No => Durability::Written,
         }
+    }
+
+    /// Ready as soon as it is seen that what a ticket stands for has to wait until the log is mended.
+    pub async fn is_interrupted(&self, ticket: Ticket) {
+        self.db().core().is_interrupted(ticket.0).await;
     }
 
     /// Waits, if it must, until writers are let in: a master asks before it appends a command.
@@ -277,6 +288,16 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
         me: Member,
         configuration: &Configuration,
     ) -> Result<()> {
+        self.with_room(|| self.try_to_found(ranges, me, configuration))
+            .await
+    }
+
+    async fn try_to_found(
+        &self,
+        ranges: &[RangeId],
+        me: Member,
+        configuration: &Configuration,
+    ) -> Result<()> {
         let configuration = encode::configuration(configuration)?;
         let mut news = Vec::with_capacity(ranges.len());
         for &range in ranges {
@@ -300,6 +321,10 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
     /// # Errors
     /// `Invalid` if it is not here, and those of storage: then it is here still.
     pub async fn destroy(&self, range: RangeId) -> Result<()> {
+        self.with_room(|| self.try_to_destroy(range)).await
+    }
+
+    async fn try_to_destroy(&self, range: RangeId) -> Result<()> {
         let span = span_of(range)?;
         self.discard_aside(range).await?;
         let core = self.db().core();

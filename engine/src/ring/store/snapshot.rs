@@ -159,6 +159,17 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
         number: u64,
         bytes: Bytes,
     ) -> Result<()> {
+        self.with_room(|| self.try_to_store_chunk(range, id, number, &bytes))
+            .await
+    }
+
+    async fn try_to_store_chunk(
+        &self,
+        range: RangeId,
+        id: u64,
+        number: u64,
+        bytes: &[u8],
+    ) -> Result<()> {
         span_of(range)?;
         // Taken out while it is written to: one part at a time is stored.
         let there = self.inner.aside.lock().remove(&range);
@@ -175,7 +186,7 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
                 self.begin_aside(id).await?
             }
         };
-        let stored = aside.store(number, &bytes).await;
+        let stored = aside.store(&self.inner.storage, number, bytes).await;
         self.put_back(range, Some(aside));
         stored
     }
@@ -193,6 +204,7 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
             id,
             object,
             writer,
+            is_broken: false,
             parts: Vec::new(),
         })
     }
@@ -218,6 +230,16 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
         head: &SnapshotHead,
         state: HardState,
     ) -> Result<()> {
+        self.with_room(|| self.try_to_install(range, head, state))
+            .await
+    }
+
+    async fn try_to_install(
+        &self,
+        range: RangeId,
+        head: &SnapshotHead,
+        state: HardState,
+    ) -> Result<()> {
         let span = span_of(range)?;
         let core = self.db().core();
         let found = core.ranges.found().into_iter();
@@ -233,7 +255,13 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
                 return Err(invalid("the parts of this snapshot are not here"));
             }
         };
-        let mut records = aside.records(&self.inner.storage, range).await?;
+        let mut records = match aside.records(&self.inner.storage, range).await {
+            Ok(records) => records,
+            Err(error) => {
+                self.put_back(range, Some(aside));
+                return Err(error);
+            }
+        };
         let new = Replacement {
             range,
             node: found.node,
@@ -252,11 +280,16 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
             counts: Counts::default(),
         };
         let replaced = core.replace_range(new, &span, &mut records).await;
+        if let Err(error) = replaced {
+            // It is tried again where there may be room later.
+            self.put_back(range, Some(aside));
+            return Err(error);
+        }
         if let Err(error) = core.discard(vec![aside.object]).await {
             // It is removed when the store is opened next.
             tracing::warn!(%error, "could not remove the parts of a snapshot");
         }
-        replaced
+        Ok(())
     }
 }
 
@@ -265,27 +298,38 @@ pub(super) struct Aside<S: Storage> {
     id: u64,
     object: Object,
     writer: S::Writer,
+    /// The writer has failed and can do no more.
+    is_broken: bool,
     /// Where each part ends, and its checksum.
     parts: Vec<(u64, u32)>,
 }
 
 impl<S: Storage> Aside<S> {
-    async fn store(&mut self, number: u64, bytes: &[u8]) -> Result<()> {
+    async fn store(&mut self, storage: &S, number: u64, bytes: &[u8]) -> Result<()> {
         let next = self.parts.len() as u64;
-        if number > next {
-            return Err(invalid("this part of a snapshot does not follow"));
-        }
-        if number == next {
-            let before = self.parts.last().map_or(0, |&(end, _)| end);
-            let end = if bytes.is_empty() {
-                before
+        if number != next {
+            let follows = number < next;
+            return if follows {
+                Ok(())
             } else {
-                self.writer.append(bytes)?
+                Err(invalid("this part of a snapshot does not follow"))
             };
-            self.parts.push((end, crc32fast::hash(bytes)));
         }
-        let upto = self.parts.last().map_or(0, |&(end, _)| end);
-        self.writer.settle(upto, Durability::Written).await
+        let before = self.parts.last().map_or(0, |&(end, _)| end);
+        if self.is_broken {
+            self.writer = storage.resume(self.object.clone(), before).await?;
+        }
+        // Unless it ends well, here or because nobody waits for it any more.
+        self.is_broken = true;
+        let end = if bytes.is_empty() {
+            before
+        } else {
+            self.writer.append(bytes)?
+        };
+        self.writer.settle(end, Durability::Written).await?;
+        self.is_broken = false;
+        self.parts.push((end, crc32fast::hash(bytes)));
+        Ok(())
     }
 
     async fn records(&self, storage: &S, range: RangeId) -> Result<Parts<S>> {

@@ -20,10 +20,11 @@ mod words;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use trilith::Result;
+use serde::Serialize;
 use trilith::ring::driver::{Consistency, RangeStatus, View};
 use trilith::ring::meta::Proposal;
 use trilith::ring::{NodeId, RangeId};
+use trilith::{Error, ErrorKind, Result};
 
 pub use answer::answer;
 pub use figures::Figures;
@@ -48,6 +49,9 @@ pub trait Cluster: Clone + Send + Sync + 'static {
     /// The ways to other nodes.
     fn links(&self) -> Vec<Link>;
 
+    /// What keeps the node from taking writes, if anything does.
+    fn trouble(&self) -> Option<Trouble>;
+
     /// Proposes a change of the map, and answers once it is made.
     ///
     /// # Errors
@@ -62,6 +66,40 @@ pub trait Cluster: Clone + Send + Sync + 'static {
     /// # Errors
     /// There is no such copy here, or nothing is to be recovered.
     fn recover(&self, range: RangeId) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// What keeps a node from taking writes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Trouble {
+    /// It has to be started again; else it goes on by itself.
+    pub stopped: bool,
+    /// Its disk is full.
+    pub full: bool,
+    /// What has happened.
+    pub what: String,
+}
+
+impl Trouble {
+    /// An error of a store's, of which its node has stopped or has not.
+    pub fn of(error: &Error, stopped: bool) -> Self {
+        Self {
+            stopped,
+            full: error.kind() == ErrorKind::Full,
+            what: error.to_string(),
+        }
+    }
+}
+
+/// What has happened, and what to do about it.
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let remedy = match (self.stopped, self.full) {
+            (true, _) => "look at its disk, then start it again",
+            (false, true) => "free some space, writes resume by themselves",
+            (false, false) => "writes resume by themselves once that is mended",
+        };
+        write!(f, "{}; {remedy}", self.what)
+    }
 }
 
 /// The way to another node, and what has passed on it.
@@ -123,6 +161,10 @@ impl Cluster for Infallible {
     }
 
     fn links(&self) -> Vec<Link> {
+        match *self {}
+    }
+
+    fn trouble(&self) -> Option<Trouble> {
         match *self {}
     }
 

@@ -23,7 +23,7 @@ pub async fn answer(words: &[Bytes], cluster: &impl Cluster) -> Reply {
         "help" => row.help(),
         "status" => {
             let topology = Topology::new(&view, cluster.address());
-            Reply::text(status::status(&view, &topology))
+            Reply::text(status::status(&view, &topology, cluster.trouble()))
         }
         "ranges" => Reply::text(status::ranges(&cluster.ranges())),
         "transfer" => transfer(words, &view, cluster).unwrap_or_else(|reply| reply),

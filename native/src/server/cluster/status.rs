@@ -7,7 +7,7 @@ use trilith::ring::placement::State;
 use trilith::ring::{NodeId, Quorum, RangeId};
 use trilith::slot::{ARCS, SLOTS};
 
-use super::{Topology, short_id};
+use super::{Topology, Trouble, short_id};
 
 #[derive(Serialize)]
 struct Status {
@@ -18,6 +18,8 @@ struct Status {
     moving: Option<Moving>,
     members: Vec<MemberStatus>,
     progress: ProgressStatus,
+    /// What keeps this node from taking writes.
+    trouble: Option<Trouble>,
 }
 
 #[derive(Serialize)]
@@ -69,7 +71,7 @@ struct RangeRow<'a> {
 }
 
 /// RING STATUS.
-pub fn status(view: &View, topology: &Topology<'_>) -> String {
+pub fn status(view: &View, topology: &Topology<'_>, trouble: Option<Trouble>) -> String {
     let map = view.map.as_ref();
     json(&Status {
         me: short_id(view.me),
@@ -83,6 +85,7 @@ pub fn status(view: &View, topology: &Topology<'_>) -> String {
             moving: view.progress.moving,
             sent_bytes: view.progress.sent_bytes,
         },
+        trouble,
     })
 }
 

@@ -11,7 +11,7 @@ use trilith::ring::{NodeId, Quorum, RangeId};
 use trilith::slot::ARCS;
 use trilith::{Error, ErrorKind};
 
-use super::{Cluster, Link, Stance, answer};
+use super::{Cluster, Link, Stance, Trouble, answer};
 use crate::server::volatile::Volatile;
 use crate::server::{Backend, Stats};
 
@@ -39,6 +39,7 @@ pub struct Held {
     pub proposed: Vec<Proposal>,
     pub handed_over: Vec<(RangeId, Option<NodeId>)>,
     pub recovered: Vec<RangeId>,
+    pub trouble: Option<Trouble>,
     /// How the batches so far were to be run.
     pub executed: Vec<Consistency>,
 }
@@ -111,6 +112,7 @@ impl Puppet {
             proposed: Vec::new(),
             handed_over: Vec::new(),
             recovered: Vec::new(),
+            trouble: None,
             executed: Vec::new(),
         };
         Self {
@@ -197,6 +199,10 @@ impl Cluster for Strings {
 
     fn links(&self) -> Vec<Link> {
         self.lock().links.clone()
+    }
+
+    fn trouble(&self) -> Option<Trouble> {
+        self.lock().trouble.clone()
     }
 
     async fn propose(&self, proposal: Proposal) -> trilith::Result<()> {

@@ -2,6 +2,7 @@
 
 mod alone;
 mod cluster;
+mod full_disk;
 mod short_way;
 mod trouble;
 
@@ -24,25 +25,35 @@ type Node = Driver<FaultyStorage, TestRuntime, Wire>;
 
 /// Packets on their way, by receiver. Those for whom there is no queue are lost.
 #[derive(Clone, Default)]
-struct Wire(Arc<Mutex<BTreeMap<NodeId, Vec<Vec<u8>>>>>);
+struct Wire {
+    queues: Arc<Mutex<BTreeMap<NodeId, Vec<Vec<u8>>>>>,
+    sent_bytes: Arc<Mutex<BTreeMap<NodeId, usize>>>,
+}
 
 impl Transport for Wire {
     fn send(&self, packet: Packet) {
-        if let Some(queue) = self.0.lock().get_mut(&packet.to) {
-            queue.push(postcard::to_allocvec(&packet).unwrap());
+        if let Some(queue) = self.queues.lock().get_mut(&packet.to) {
+            let packet_bytes = postcard::to_allocvec(&packet).unwrap();
+            *self.sent_bytes.lock().entry(packet.to).or_default() += packet_bytes.len();
+            queue.push(packet_bytes);
         }
     }
 
     fn learn(&self, _map: &Map) {}
 
     fn is_cut(&self, node: NodeId) -> bool {
-        !self.0.lock().contains_key(&node)
+        !self.queues.lock().contains_key(&node)
     }
 }
 
 impl Wire {
+    /// To a node, by all others.
+    fn sent_bytes(&self, to: NodeId) -> usize {
+        self.sent_bytes.lock().get(&to).copied().unwrap_or(0)
+    }
+
     fn take(&self, node: NodeId) -> Vec<Packet> {
-        let queue = self.0.lock().get_mut(&node).map(std::mem::take);
+        let queue = self.queues.lock().get_mut(&node).map(std::mem::take);
         let packets = queue.into_iter().flatten();
         packets
             .map(|packet| postcard::from_bytes(&packet).unwrap())
@@ -149,7 +160,7 @@ impl Cluster {
         let wire = self.wire.clone();
         let opening = async {
             let opened = Opened::open(storage, process.clone(), options.store.clone()).await?;
-            wire.0.lock().insert(opened.id(), Vec::new());
+            wire.queues.lock().insert(opened.id(), Vec::new());
             Driver::start(opened, wire.clone(), options).await
         };
         let node = self.runtime.block_on(opening).unwrap();
@@ -170,7 +181,7 @@ impl Cluster {
     fn kill(&mut self, place: usize) {
         let machine = &mut self.machines[place];
         if let Some(node) = machine.node.take() {
-            self.wire.0.lock().remove(&node.id());
+            self.wire.queues.lock().remove(&node.id());
         }
         machine.storage.crash();
         machine.process.kill();

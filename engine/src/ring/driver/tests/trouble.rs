@@ -74,8 +74,37 @@ fn a_node_whose_disk_fails_stops_and_says_why() {
         panic!("it was taken");
     };
     assert!(text.starts_with("UNKNOWN"), "{text}");
-    assert!(cluster.node(0).failure().is_some());
-    assert!(matches!(cluster.ask(0, "GET k"), Reply::Error(_)));
+    cluster.await_that("it gives up mending its log", |cluster| {
+        cluster.node(0).failure().is_some()
+    });
+    for line in ["GET k", "SET k 3"] {
+        let Reply::Error(text) = cluster.ask(0, line) else {
+            panic!("{line} was taken");
+        };
+        assert!(text.starts_with("CLUSTERDOWN"), "{text}");
+        assert!(text.contains("nothing was written"), "{text}");
+    }
+}
+
+#[test]
+fn a_node_that_has_stopped_sends_clients_elsewhere() {
+    let cluster = Cluster::of(3, BALANCED);
+    let failing = Plan::new().always(
+        When::kind(OpKind::SettleWritten).or_kind(OpKind::SettleSynced),
+        Fault::Fail,
+    );
+    cluster.machines[1].storage.set_plan(failing);
+    cluster.await_that("it stops", |cluster| {
+        let _any = cluster.ask(0, "INCR k");
+        let _any = cluster.ask(0, "INCR other");
+        cluster.node(1).failure().is_some()
+    });
+    let stopped = cluster.node(1).id();
+    cluster.await_that("nobody names it, nor does it itself", |cluster| {
+        let routes = |place| cluster.node(place).view().routes.clone();
+        (0..3).all(|place| !routes(place).contains(&stopped))
+    });
+    assert!(cluster.node(1).view().silent.contains(&stopped));
 }
 
 #[test]

@@ -141,9 +141,16 @@ impl Cluster {
         range.as_mut().map_or(0, Range::take_fed)
     }
 
-    /// It settles again.
+    /// Likewise, and the replica is told that it takes nothing.
+    pub(in crate::ring::range) fn fill(&mut self, node: u64) {
+        self.hold_settles(node);
+        self.step(NodeId(node), Input::ReadOnly(true));
+    }
+
+    /// It settles again, and takes what comes.
     pub(in crate::ring::range) fn release(&mut self, node: u64) {
         self.at(NodeId(node)).is_held = false;
+        self.step(NodeId(node), Input::ReadOnly(false));
     }
 
     /// Lets one disk do what there is to do.

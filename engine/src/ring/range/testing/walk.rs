@@ -20,6 +20,8 @@ pub(in crate::ring::range) struct Faults {
     pub(in crate::ring::range) lose: u64,
     pub(in crate::ring::range) double: u64,
     pub(in crate::ring::range) hold: u64,
+    /// A disk holds, and its replica is told that it takes nothing.
+    pub(in crate::ring::range) full: u64,
     pub(in crate::ring::range) skew: u64,
     pub(in crate::ring::range) change: u64,
     pub(in crate::ring::range) handover: u64,
@@ -35,6 +37,7 @@ impl Default for Faults {
             lose: 150,
             double: 150,
             hold: 20,
+            full: 0,
             skew: 10,
             change: 40,
             handover: 15,
@@ -170,7 +173,10 @@ impl Walker {
         } else if falls(faults.hold) {
             let node = self.node();
             self.cluster.hold_settles(node);
-        } else if falls(3 * faults.hold) {
+        } else if falls(faults.full) {
+            let node = self.node();
+            self.cluster.fill(node);
+        } else if falls(3 * (faults.hold + faults.full)) {
             let node = self.node();
             self.cluster.release(node);
         } else if falls(faults.skew) {

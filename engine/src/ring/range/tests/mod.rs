@@ -3,6 +3,7 @@
 mod agreement;
 mod membership;
 mod mutants;
+mod read_only;
 mod recover;
 mod scrub;
 mod small;

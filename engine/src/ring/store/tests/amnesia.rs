@@ -110,13 +110,13 @@ fn what_was_only_written_under_a_weaker_promise_is_not_taken_for_synced() {
 }
 
 #[test]
-fn a_failed_sync_is_final_and_remembered() {
+fn a_log_that_cannot_be_mended_is_final_and_remembered() {
     for mode in [CrashMode::ProcessKilled, CrashMode::PowerLoss] {
         let process = used(Sync::Always);
         let failing = When::kind(OpKind::SettleSynced);
         process
             .storage
-            .set_plan(Plan::new().once(failing, Fault::Fail));
+            .set_plan(Plan::new().always(failing, Fault::Fail));
         let records = as_records(&[put(5, 4, 2, b"y")]);
         let failed = process.log_until(5, &records, Durability::Synced);
         assert_eq!(failed.unwrap_err().kind(), ErrorKind::Unknown);
@@ -137,15 +137,4 @@ fn a_failed_sync_is_final_and_remembered() {
             .unwrap();
         assert_eq!(process.ids(5).len() as u64, next, "{mode:?}");
     }
-}
-
-#[test]
-fn a_full_disk_is_an_error_and_not_a_loss_of_what_had_settled() {
-    let process = used(Sync::EverySecond);
-    process.storage.set_full(true);
-    let records = as_records(&[put(5, 4, 2, &[1; 3000])]);
-    assert!(process.log_until(5, &records, Durability::Written).is_err());
-    process.storage.set_full(false);
-    let process = process.kill();
-    assert!(process.ids(5).starts_with(&[(4, 1)]));
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::random::Random;
-use crate::storage::faulty::{Fault, Moment, When};
+use crate::storage::faulty::{Fault, Moment, OpKind, When};
 
 const A: RangeId = 10;
 const B: RangeId = 11;
@@ -390,5 +390,43 @@ fn a_failure_of_any_operation_breaks_no_promise() {
         every_failure(Sync::Always, None, &fault);
         every_failure(Sync::EverySecond, None, &fault);
         every_failure(Sync::No, Some(7), &fault);
+    }
+}
+
+/// The log fails, and while it is mended the machine goes down.
+#[test]
+fn a_crash_while_the_log_is_mended_breaks_no_promise() {
+    let long = std::env::var("TRILITH_LONG").is_ok();
+    let mut dice = Random::new(96);
+    for (fault, kind) in [
+        (Fault::Fail, OpKind::SettleSynced),
+        (Fault::Fail, OpKind::SettleWritten),
+        (Fault::Full, OpKind::SettleWritten),
+        (Fault::Full, OpKind::SettleSynced),
+    ] {
+        for nth in (4..24).step_by(if long { 1 } else { 5 }) {
+            let failing = || Plan::new().once(When::kind(kind).after(nth), fault.clone());
+            let calm = FaultyStorage::with_plan(failing());
+            if run(&calm, Sync::EverySecond, false, &mut Notes::new()).is_err() {
+                // It was no log that failed.
+                continue;
+            }
+            let log = calm.log();
+            let Some(failed) = log.iter().position(|op| op.failed.is_some()) else {
+                continue;
+            };
+            // A log that is mended takes about a dozen operations.
+            for index in failed as u64 + 1..(failed as u64 + 20).min(calm.operations()) {
+                for moment in Moment::ALL {
+                    let crash = Fault::Crash(moment);
+                    let plan = failing().once(When::index(index), crash);
+                    let storage = FaultyStorage::with_plan(plan);
+                    let mut notes = Notes::new();
+                    assert!(run(&storage, Sync::EverySecond, false, &mut notes).is_err());
+                    eprintln!("{kind:?} {nth}, {index}, {moment:?}");
+                    check_modes(&storage, Sync::EverySecond, &notes, &mut dice, true);
+                }
+            }
+        }
     }
 }

@@ -3,8 +3,10 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::*;
+use crate::Runtime;
 use crate::ring::entry::Content;
 use crate::ring::range::Head;
 use crate::ring::store::LentEntries;
@@ -43,7 +45,15 @@ async fn write(
 ) -> Result<()> {
     for number in 0..BATCHES {
         let lent = LentEntries::default();
-        let ticket = store.append_lent(batch(range, number), &lent)?;
+        let ticket = loop {
+            match store.append_lent(batch(range, number), &lent) {
+                // Nothing was logged: it is asked again.
+                Err(error) if error.kind() == ErrorKind::ReadOnly => {
+                    store.db().runtime().sleep(Duration::from_millis(90)).await;
+                }
+                appended => break appended?,
+            }
+        };
         store.finish_lent(ticket).await?;
         assert_eq!(lent.take_replies(), vec![Some(Reply::OK); BATCH as usize]);
         acknowledged
@@ -107,6 +117,27 @@ fn check(storage: &FaultyStorage, sync: Sync, acknowledged: &Acknowledged, survi
     process.runtime.kill_all();
 }
 
+/// An operation fails, once; the log is mended, and the machine goes down at the end.
+fn every_failure(sync: Sync, seed: u64, fault: &Fault) {
+    let plan = || Plan::slow(seed, 4);
+    let calm = FaultyStorage::with_plan(plan());
+    run(&calm, sync, &Acknowledged::default()).unwrap();
+    let mut whole = 0;
+    for index in 1..calm.operations() {
+        let plan = plan().once(When::index(index), fault.clone());
+        let storage = FaultyStorage::with_plan(plan);
+        let acknowledged = Acknowledged::default();
+        let done = run(&storage, sync, &acknowledged);
+        whole += u64::from(done.is_ok());
+        eprintln!("operation {index}, {fault:?}, {sync:?}, seed {seed}: {done:?}");
+        for mode in [CrashMode::ProcessKilled, CrashMode::PowerLoss] {
+            let survives = mode == CrashMode::ProcessKilled || sync == Sync::Always;
+            check(&storage.restart(mode), sync, &acknowledged, survives);
+        }
+    }
+    assert!(whole > calm.operations() / 2, "{whole} were mended");
+}
+
 fn every_crash(sync: Sync, seed: u64) {
     let plan = || Plan::slow(seed, 4);
     let calm = FaultyStorage::with_plan(plan());
@@ -152,5 +183,13 @@ fn a_flush_leaves_the_log_what_has_settled_and_is_yet_to_be_applied() {
     for range in [4, 5] {
         let found: Vec<u64> = process.ids(range).iter().map(|&(_, index)| index).collect();
         assert_eq!(found, (1..=3 * BATCH).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_failure_of_any_operation_loses_nothing_that_was_acknowledged() {
+    for (seed, fault) in [(2, Fault::Full), (3, Fault::Fail)] {
+        every_failure(Sync::EverySecond, seed, &fault);
+        every_failure(Sync::Always, seed, &fault);
     }
 }

@@ -4,6 +4,7 @@ mod amnesia;
 mod crash;
 mod flush;
 mod lent;
+mod mend;
 mod records;
 mod replace;
 mod state;

@@ -237,11 +237,11 @@ fn a_copy_that_was_destroyed_stays_so() {
     assert!(process.store.destroyed().is_empty());
 }
 
+/// What is yet to end, by number.
+type Waiting<'a> = (u32, std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>);
+
 /// Waits for all, each polled as long as it is not ready; in which order they were.
-fn together<'a>(
-    process: &Process,
-    mut waiting: Vec<(u32, std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>)>,
-) -> Vec<u32> {
+fn together<'a>(process: &Process, mut waiting: Vec<Waiting<'a>>) -> Vec<u32> {
     let mut order = Vec::new();
     process.do_(std::future::poll_fn(|context| {
         waiting.retain_mut(|(name, future)| {
