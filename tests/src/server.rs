@@ -324,12 +324,10 @@ pub fn cluster_port() -> io::Result<u16> {
     Err(io::Error::other("no port is free together with its bus"))
 }
 
-/// Two ports that were free a moment ago.
+/// Two ports that were free a moment ago: for clients, together with that of its bus, and for HTTP.
 fn free_ports() -> io::Result<(u16, u16)> {
-    // Both are held at once, or they could be the same.
-    let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let second = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok((first.local_addr()?.port(), second.local_addr()?.port()))
+    let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok((cluster_port()?, http.local_addr()?.port()))
 }
 
 /// The server binary: `TRILITH_BIN`, or what cargo builds (once in each test process).

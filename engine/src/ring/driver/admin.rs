@@ -19,7 +19,7 @@ use crate::ring::range::Range;
 use crate::{Error, ErrorKind, Result, Runtime, Storage};
 
 /// How long a planned stop waits for others to take over.
-const LEAVING_MS: u64 = 1_000;
+const LEAVING_MS: u64 = 3_000;
 /// How often to look whether a node has caught up with its own log.
 const CATCH_UP_MS: u64 = 5;
 /// How long the news of a proposal may take to this node.
@@ -109,7 +109,9 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
         };
         while self.trouble().is_none() {
             let are_behind = |shard: &Mutex<Shard<S, R>>| shard.lock().node.ranges().any(is_behind);
-            if !self.shards.iter().any(are_behind) {
+            // Whoever founds a cluster also awaits its first map.
+            let founds = || self.masters(META) && self.map().is_none();
+            if !self.shards.iter().any(are_behind) && !founds() {
                 return;
             }
             self.sleep_ms(CATCH_UP_MS).await;
@@ -196,10 +198,11 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
 
     /// Ranges that are mastered here and that another voter could take.
     fn to_hand_over(&self) -> Vec<RangeId> {
+        let view = self.view.load();
+        let is_there = |voter: &Member| voter.node != self.id && !view.silent.contains(&voter.node);
         let can_go = |range: &&Range| {
-            let configuration = range.configuration();
-            let others = configuration.voters.members.iter();
-            range.is_master() && others.filter(|voter| voter.node != self.id).count() > 0
+            let voters = &range.configuration().voters.members;
+            range.is_master() && voters.iter().any(is_there)
         };
         let mut ranges = Vec::new();
         for shard in &self.shards {

@@ -151,7 +151,7 @@ impl<S: Storage, R: Runtime, T: Transport> Driver<S, R, T> {
         self.inner.hand_over(range, to);
     }
 
-    /// Hands over all that is mastered here and has another voter. Returns when that is done, or after a second.
+    /// Hands over all that is mastered here and has another voter. Returns when that is done, or after three seconds.
     pub async fn leave_office(&self) {
         self.inner.leave_office().await;
     }

@@ -13,6 +13,10 @@ const FIRST: u64 = 64;
 /// All of it.
 const ALL: u64 = 1000;
 
+/// Ranges that move at a time in any case, if so many may: each of them waits most of its time, for its turn or for
+/// another node.
+const RANGES_LEAST: usize = 2;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -33,7 +37,8 @@ impl Pace {
         } else if moves {
             (self.thousandths + self.thousandths / 16 + 1).min(ALL)
         } else {
-            FIRST
+            // Between one range and the next, too.
+            self.thousandths
         };
     }
 
@@ -45,7 +50,9 @@ impl Pace {
     /// Ranges at a time, of those that are allowed.
     pub(super) fn at_once(&self, at_once: u16) -> usize {
         let ranges = u64::from(at_once) * self.thousandths / ALL;
-        (ranges as usize).max(1).min(usize::from(at_once))
+        (ranges as usize)
+            .max(RANGES_LEAST)
+            .min(usize::from(at_once))
     }
 }
 
@@ -63,7 +70,7 @@ mod tests {
         for _ in 0..3 {
             pace.note(20, true);
         }
-        assert_eq!((pace.rate(64_000), pace.at_once(4)), (8_000, 1));
+        assert_eq!((pace.rate(64_000), pace.at_once(4)), (8_000, 2));
         pace.note(0, true);
         assert!(pace.rate(64_000) < 9_000);
     }
@@ -74,7 +81,8 @@ mod tests {
         for _ in 0..100 {
             pace.note(1_000, true);
         }
-        assert_eq!((pace.rate(1_000_000), pace.at_once(4)), (16_000, 1));
+        assert_eq!((pace.rate(1_000_000), pace.at_once(4)), (16_000, 2));
+        assert_eq!(pace.at_once(1), 1);
         assert_eq!(pace.rate(10), 1);
     }
 }

@@ -12,7 +12,7 @@ use crate::ring::meta::{Map, Proposal, encode_proposal, mover};
 use crate::ring::range::Range;
 
 /// How often a node looks whether its ranges are where the map wants them.
-const STEER_EVERY_MS: u64 = 200;
+const STEER_EVERY_MS: u64 = 100;
 
 /// How often a node that has nothing to say lets some other node hear of its map.
 const GREET_EVERY_MS: u64 = 1_000;

@@ -44,7 +44,8 @@ impl Throttle {
 
     /// The bytes that may leave now.
     pub(super) fn left(&self) -> usize {
-        usize::try_from(self.tokens).unwrap_or(0)
+        // More than 32 bits can say is as good as any number.
+        usize::try_from(self.tokens.max(0)).unwrap_or(usize::MAX)
     }
 
     fn fill(&mut self, now_ms: u64, bytes_per_second: u64) {

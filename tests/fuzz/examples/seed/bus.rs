@@ -136,6 +136,7 @@ fn body(random: &mut Random) -> Body {
             round: random.next(),
             nonce: (random.below(2) == 0).then(|| random.next()),
             wall_ms: 1_700_000_000_000,
+            is_read_only: random.below(2) == 0,
         }),
         4 => Body::Chunk(Box::new(chunk(random))),
         5 => Body::ChunkStored {

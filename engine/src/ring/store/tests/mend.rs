@@ -22,7 +22,10 @@ impl Process {
         self.later(async move { store.settle(ticket, Durability::Written).await })
     }
 
-    fn later(&self, work: impl Future<Output = Result<()>> + Send + 'static) -> Outcome {
+    fn later(
+        &self,
+        work: impl Future<Output = Result<()>> + crate::MaybeSend + 'static,
+    ) -> Outcome {
         let outcome = Outcome::default();
         let told = Arc::clone(&outcome);
         self.runtime.spawn(Work::Ring, async move {
