@@ -1,13 +1,15 @@
 //! One client: what it asks for, what it was told, and what must therefore be there.
 //!
 //! A client owns its keys, and its commands take effect in order. So when the server dies, what is there
-//! is what was acknowledged and then some prefix of what was still unanswered: each is tried.
+//! is what was acknowledged and then some prefix of what was still unanswered: each is tried. A command about
+//! keys of several slots is carried out slot by slot, so a prefix may end within it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use trilith::slot::slot_of;
 use trilith_tests::{Client, Reply, client::encode};
 
 /// When keys that expire soon do.
@@ -85,6 +87,29 @@ impl Op {
             Self::Incr(key) => vec![key],
             Self::Mset(pairs) => pairs.iter().map(|(key, _)| key).collect(),
             Self::Del(keys) => keys.iter().collect(),
+        }
+    }
+
+    /// What it asks of each slot, in the order in which that is done.
+    fn parts(&self) -> Vec<Self> {
+        fn by_slot<T: Clone>(all: &[T], key: impl Fn(&T) -> &String) -> Vec<Vec<T>> {
+            let mut slots: BTreeMap<u16, Vec<T>> = BTreeMap::new();
+            for one in all {
+                let slot = slot_of(key(one).as_bytes());
+                slots.entry(slot).or_default().push(one.clone());
+            }
+            slots.into_values().collect()
+        }
+        match self {
+            Self::Mset(pairs) => {
+                let parts = by_slot(pairs, |(key, _)| key).into_iter();
+                parts.map(Self::Mset).collect()
+            }
+            Self::Del(keys) => {
+                let parts = by_slot(keys, |key| key).into_iter();
+                parts.map(Self::Del).collect()
+            }
+            whole => vec![whole.clone()],
         }
     }
 
@@ -227,7 +252,7 @@ impl Load {
                 self.difference(key, &found)
             );
         }
-        let mut rest = self.unanswered.iter();
+        let mut rest = self.unanswered.iter().flat_map(Op::parts);
         while !touched
             .iter()
             .all(|key| found.get(key) == expected.get(key))

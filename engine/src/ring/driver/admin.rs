@@ -102,7 +102,7 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
         }
     }
 
-    pub(super) async fn catch_up(&self) {
+    pub(super) async fn catch_up(self: &Arc<Self>) {
         let is_behind = |range: &Range| {
             let can_lead = range.votes_alone() && !range.state().void && !range.has_ended();
             can_lead && !range.may_read_alone()
@@ -112,9 +112,12 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
             // Whoever founds a cluster also awaits its first map.
             let founds = || self.masters(META) && self.map().is_none();
             if !self.shards.iter().any(are_behind) && !founds() {
-                return;
+                break;
             }
             self.sleep_ms(CATCH_UP_MS).await;
+        }
+        for place in 0..self.shards.len() {
+            self.step(place, |shard, _| shard.lend(&self.lent));
         }
     }
 

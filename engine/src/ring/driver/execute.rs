@@ -189,7 +189,7 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
         self.prepare(&mut ops, replies).await;
         let mut backoff_ms = 2;
         while !ops.is_empty() {
-            let mut round = next_round(&mut ops);
+            let mut round = self.next_round(&mut ops);
             let outcomes = self.ask(&mut round, how).await;
             let mut again = Vec::new();
             let mut must_wait = false;
@@ -213,6 +213,27 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
                 backoff_ms = (2 * backoff_ms).min(AGAIN_MOST_MS);
             }
         }
+    }
+
+    /// Takes what can be done at once: of each range the first operations that are of one kind. Where all ranges are
+    /// here, all operations are done in their order, as in a store that is alone: a crash leaves a beginning of them.
+    fn next_round<'a>(&self, ops: &mut Vec<Op<'a>>) -> Vec<Op<'a>> {
+        let is_write = |op: &Op<'_>| op.kind == Kind::Write;
+        let first = ops.first().map(is_write);
+        let Some(others) = ops.iter().position(|op| Some(is_write(op)) != first) else {
+            return std::mem::take(ops);
+        };
+        if ops.iter().all(|op| self.lent.has(op.range)) {
+            return ops.drain(..others).collect();
+        }
+        // Of each range, what its first operation is, and whether one of the other kind has come.
+        let mut seen: BTreeMap<RangeId, (bool, bool)> = BTreeMap::new();
+        let goes_now = |op: &mut Op<'_>| {
+            let (first, is_over) = seen.entry(op.range).or_insert((is_write(op), false));
+            *is_over |= is_write(op) != *first;
+            !*is_over
+        };
+        ops.extract_if(.., goes_now).collect()
     }
 
     /// Waits until there is room for a batch; `None` if there is not in time.
@@ -360,21 +381,4 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
         let shard = self.shards[self.shard_of(range)].lock();
         shard.node.range(range).is_some()
     }
-}
-
-/// Takes what can be done at once: of each range the first operations that are of one kind.
-fn next_round<'a>(ops: &mut Vec<Op<'a>>) -> Vec<Op<'a>> {
-    let is_write = |op: &Op<'_>| op.kind == Kind::Write;
-    let first = ops.first().map(is_write);
-    if ops.iter().all(|op| Some(is_write(op)) == first) {
-        return std::mem::take(ops);
-    }
-    // Of each range, what its first operation is, and whether one of the other kind has come.
-    let mut seen: BTreeMap<RangeId, (bool, bool)> = BTreeMap::new();
-    let goes_now = |op: &mut Op<'_>| {
-        let (first, is_over) = seen.entry(op.range).or_insert((is_write(op), false));
-        *is_over |= is_write(op) != *first;
-        !*is_over
-    };
-    ops.extract_if(.., goes_now).collect()
 }

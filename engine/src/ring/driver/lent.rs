@@ -128,6 +128,12 @@ impl Lent {
         self.table.lock().iter().all(Option::is_none)
     }
 
+    /// Whether a range is lent at this moment.
+    pub(super) fn has(&self, range: RangeId) -> bool {
+        let slot = self.slots.get(range as usize);
+        slot.is_some_and(|slot| !slot.turn.load(Acquire).is_multiple_of(2))
+    }
+
     /// The last entry of a range that is lent.
     pub(super) fn last(&self, range: RangeId) -> Option<LogId> {
         let table = self.table.lock();
