@@ -36,7 +36,7 @@ fn fill(cluster: &Cluster, node: usize) {
         }
         left = again;
     }
-    assert_eq!(left, [], "unknown again and again");
+    assert!(left.is_empty(), "unknown again and again: {left:?}");
 }
 
 /// Writes every key by way of one node, none of them twice.
