@@ -20,6 +20,8 @@ use crate::{Error, ErrorKind, Result, Runtime, Storage};
 
 /// How long a planned stop waits for others to take over.
 const LEAVING_MS: u64 = 3_000;
+/// How long a node that has handed over still answers.
+const LINGERING_MS: u64 = 100;
 /// How often to look whether a node has caught up with its own log.
 const CATCH_UP_MS: u64 = 5;
 /// How long the news of a proposal may take to this node.
@@ -253,7 +255,12 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
     }
 
     pub(super) async fn close(self: &Arc<Self>) -> Result<()> {
+        let has_left = !self.to_hand_over().is_empty();
         self.leave_office().await;
+        if has_left {
+            // Requests that are on their way here hear who leads now: dropped, they would be called unknown.
+            self.sleep_ms(LINGERING_MS).await;
+        }
         if self.set_closed() {
             // What was appended is settled, so that nobody waits in vain.
             self.recall_all();
