@@ -2,6 +2,7 @@
 
 mod ring;
 
+use tokio::net::TcpStream;
 use trilith::command::Reply;
 use trilith::ring::driver::{Consistency, View};
 use trilith::ring::{META, NodeId};
@@ -200,9 +201,7 @@ async fn plain_clients_are_forwarded_and_those_who_know_the_map_are_moved_in_ord
     .await;
     expect(&mut client, &format!("$40\r\n{A_ID}\r\n$1\r\n2\r\n")).await;
     let mut client = server.connect().await;
-    send(&mut client, b"CLUSTER NODES\r\n").await;
-    let nodes = Puppet::new(interleaved()).text("CLUSTER NODES").await;
-    expect(&mut client, &format!("${}\r\n{nodes}\r\n", nodes.len())).await;
+    learn_the_map(&mut client).await;
     let pipeline = format!(
         "SET {own} 3\r\nSET {other} 4\r\nGET {own}\r\nPING\r\nINCR {own}\r\nMGET {own} {other}\r\nDEL {other}\r\nGET {own}\r\n"
     );
@@ -221,6 +220,13 @@ async fn plain_clients_are_forwarded_and_those_who_know_the_map_are_moved_in_ord
     expect(&mut client, "+RESET\r\n$1\r\n2\r\n").await;
 }
 
+/// From now on the client is one that knows where slots are.
+async fn learn_the_map(client: &mut TcpStream) {
+    let nodes = Puppet::new(interleaved()).text("CLUSTER NODES").await;
+    send(client, b"CLUSTER NODES\r\n").await;
+    expect(client, &format!("${}\r\n{nodes}\r\n", nodes.len())).await;
+}
+
 #[tokio::test]
 async fn who_has_just_taken_office_serves_whatever_the_view_says() {
     let view = interleaved();
@@ -230,9 +236,7 @@ async fn who_has_just_taken_office_serves_whatever_the_view_says() {
     puppet.held().ranges.push(copy(arc.into(), "master"));
     let server = start(puppet, &[]).await;
     let mut client = server.connect().await;
-    let nodes = Puppet::new(interleaved()).text("CLUSTER NODES").await;
-    send(&mut client, b"CLUSTER NODES\r\n").await;
-    expect(&mut client, &format!("${}\r\n{nodes}\r\n", nodes.len())).await;
+    learn_the_map(&mut client).await;
     send(&mut client, format!("SET {other} 1\r\n").as_bytes()).await;
     expect(&mut client, "+OK\r\n").await;
 }
@@ -244,9 +248,7 @@ async fn who_only_guesses_at_the_master_forwards() {
     view.mastered[usize::from(arc_of(slot_of(other.as_bytes())))] = false;
     let server = start(Puppet::new(view), &[]).await;
     let mut client = server.connect().await;
-    let nodes = Puppet::new(interleaved()).text("CLUSTER NODES").await;
-    send(&mut client, b"CLUSTER NODES\r\n").await;
-    expect(&mut client, &format!("${}\r\n{nodes}\r\n", nodes.len())).await;
+    learn_the_map(&mut client).await;
     send(&mut client, format!("SET {other} 1\r\n").as_bytes()).await;
     expect(&mut client, "+OK\r\n").await;
 }
@@ -261,16 +263,10 @@ async fn keys_of_several_slots_are_refused_to_those_who_know_of_slots() {
     )
     .await;
     expect(&mut client, "+OK\r\n+OK\r\n:4\r\n").await;
-    let nodes = Puppet::new(interleaved()).text("CLUSTER NODES").await;
-    send(&mut client, b"CLUSTER NODES\r\nMSET a 1 b 2\r\n").await;
-    expect(
-        &mut client,
-        &format!(
-            "${}\r\n{nodes}\r\n-CROSSSLOT Keys in request don't hash to the same slot\r\n",
-            nodes.len()
-        ),
-    )
-    .await;
+    learn_the_map(&mut client).await;
+    send(&mut client, b"MSET a 1 b 2\r\n").await;
+    let refused = "-CROSSSLOT Keys in request don't hash to the same slot\r\n";
+    expect(&mut client, refused).await;
 }
 
 #[tokio::test]
