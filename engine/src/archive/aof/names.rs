@@ -6,9 +6,6 @@ use crate::storage::Object;
 pub const FOLDER: &str = "appendonlydir";
 /// The name that all append-only files begin with.
 pub const STEM: &str = "appendonly.aof";
-/// The end of the name of a file that is not complete yet.
-pub const DRAFT: &str = ".draft";
-
 /// The manifest.
 pub fn manifest() -> Object {
     in_folder(&manifest_name(STEM))
@@ -35,14 +32,6 @@ pub fn increment(seq: u64) -> String {
 /// The object of a file that the manifest names.
 pub fn in_folder(name: &str) -> Object {
     Object::Archive(format!("{FOLDER}/{name}").into())
-}
-
-/// What an object is called until it is complete.
-pub fn draft(object: &Object) -> Object {
-    match object {
-        Object::Archive(name) => Object::Archive(format!("{name}{DRAFT}").into()),
-        other => other.clone(),
-    }
 }
 
 /// Where what was cut off a file at `offset` is kept.

@@ -1,0 +1,1 @@
+//! The checksum at the end of an RDB file.

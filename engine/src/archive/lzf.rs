@@ -1,0 +1,1 @@
+//! LZF, the compression of strings in an RDB file.
