@@ -39,7 +39,7 @@ fn what_is_exported_is_loaded_by_redis() -> io::Result<()> {
             .status
             .success()
     );
-    let redis = RedisServer::start(root.path(), &[])?;
+    let redis = RedisServer::start(root.path(), &[""; 0])?;
     assert_same(&all_of(&mut redis.connect()?)?, &pairs);
     stop(&redis)?;
 
@@ -103,7 +103,7 @@ fn a_snapshot_of_redis_is_imported() -> io::Result<()> {
         return Ok(());
     }
     let root = tempfile::tempdir()?;
-    let redis = RedisServer::start(root.path(), &[])?;
+    let redis = RedisServer::start(root.path(), &[""; 0])?;
     let mut client = redis.connect()?;
     let mut random = Random::new(41);
     let pairs = random_pairs(&mut random, 3000);
