@@ -100,7 +100,7 @@ impl<'a, K: Sink, P: FnMut(Progress) + MaybeSend> Loader<'a, K, P> {
     /// Counts something that was read, up to this offset.
     fn count(&mut self, offset: u64) {
         self.told.items += 1;
-        if self.told.items % TELL_EVERY == 0 {
+        if self.told.items.is_multiple_of(TELL_EVERY) {
             self.told.bytes = self.before + offset;
             (self.progress)(self.told);
         }
