@@ -5,6 +5,7 @@
 //! and in a deterministic simulator.
 #![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_types))]
 
+pub mod archive;
 mod codec;
 pub mod command;
 pub mod db;

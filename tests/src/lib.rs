@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod cluster;
+pub mod redis;
 pub mod server;
 pub mod source;
 #[cfg(test)]
@@ -13,4 +14,5 @@ mod tidy;
 
 pub use client::{Client, Reply};
 pub use cluster::{Cluster, ClusterOptions};
+pub use redis::RedisServer;
 pub use server::{Server, ServerOptions};

@@ -21,6 +21,7 @@ corpus!(
     command_decode,
     log_replay,
     manifest,
+    rdb,
     resp,
     sstable,
     values

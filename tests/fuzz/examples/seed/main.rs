@@ -20,6 +20,7 @@ use trilith_fuzz::{ID, STORE};
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 mod bus;
+mod rdb;
 
 const FILES: u64 = 110;
 
@@ -36,6 +37,7 @@ fn main() -> Outcome {
         write("sstable", number, &sstable(&mut random)?)?;
         write("values", number, &values(&mut random)?)?;
         write("bus", number, &bus::bus(&mut random))?;
+        write("rdb", number, &rdb::rdb(&mut random)?)?;
     }
     let commands = lines.iter().filter_map(|line| command(line));
     for (number, command) in commands.enumerate() {

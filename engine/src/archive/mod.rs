@@ -1,0 +1,23 @@
+//! The archive: what a store writes besides its own files so that Redis's tools, and people, can read it.
+//!
+//! It is the second way home when the store's own files are lost, and the road from and to Redis. Everything here
+//! runs on [`Storage`](crate::Storage) alone: the formats, and the files they are kept in.
+
+mod crc64;
+mod lzf;
+pub mod rdb;
+
+use crate::storage::Object;
+
+/// The end of the name of a file of the archive that is not complete. A file gets its own name by
+/// [`Storage::replace`](crate::Storage::replace) when it is complete and synced.
+pub const DRAFT_SUFFIX: &str = ".draft";
+
+/// The file of the archive that becomes `name` when it is complete.
+///
+/// ```
+/// assert_eq!(trilith::archive::draft_of("dump.rdb").to_string(), "archive dump.rdb.draft");
+/// ```
+pub fn draft_of(name: &str) -> Object {
+    Object::Archive(format!("{name}{DRAFT_SUFFIX}").into())
+}
