@@ -19,6 +19,7 @@ use trilith_fuzz::{ID, STORE};
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
+mod aof;
 mod bus;
 mod rdb;
 
@@ -38,6 +39,7 @@ fn main() -> Outcome {
         write("values", number, &values(&mut random)?)?;
         write("bus", number, &bus::bus(&mut random))?;
         write("rdb", number, &rdb::rdb(&mut random)?)?;
+        write("aof", number, &aof::aof(&mut random, &lines))?;
     }
     let commands = lines.iter().filter_map(|line| command(line));
     for (number, command) in commands.enumerate() {
