@@ -3,6 +3,7 @@
 //! It is the second way home when the store's own files are lost, and the road from and to Redis. Everything here
 //! runs on [`Storage`](crate::Storage) alone: the formats, and the files they are kept in.
 
+pub mod aof;
 mod crc64;
 mod lzf;
 pub mod rdb;

@@ -1,0 +1,128 @@
+//! What a file holds, without knowing what its commands do: how much, of which time, and how far it is whole.
+
+use super::line::Line;
+use super::positions::Positions;
+use super::reader::{Command, Ending, Item, Reader, Tear};
+use crate::{Result, storage};
+
+/// A place from which on a file is incomplete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Where the annotation stands.
+    pub offset: u64,
+    /// The second in which something changed.
+    pub seconds: u64,
+}
+
+/// What was found in a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// Bytes that are whole commands, transactions and annotations.
+    pub whole: u64,
+    /// Why there are more bytes, if there are.
+    pub tear: Option<Tear>,
+    /// Commands, MULTI and EXEC included.
+    pub commands: u64,
+    /// The first and the last time that it tells, in seconds.
+    pub times: Option<(u64, u64)>,
+    /// From where on it is incomplete.
+    pub gaps: Vec<Gap>,
+    /// Up to where it has everything.
+    pub positions: Positions,
+    /// Where the time begins that was asked for; nothing, unless it has later times than that.
+    pub cut: Option<u64>,
+}
+
+/// Walks a file.
+#[derive(Debug)]
+pub struct Scanner<R> {
+    reader: Reader<R>,
+    /// The last second that is of interest.
+    until: Option<u64>,
+    found: Scan,
+}
+
+impl<R: storage::Reader> Scanner<R> {
+    /// Walks what `reader` reads.
+    pub fn new(reader: Reader<R>) -> Self {
+        Self {
+            reader,
+            until: None,
+            found: Scan::default(),
+        }
+    }
+
+    /// Also finds where the file has to be cut so that it holds nothing later than this second: before the first
+    /// annotation of a later one, as redis-check-aof cuts it; if that is within a transaction, before the transaction.
+    #[must_use]
+    pub fn until(mut self, seconds: Option<u64>) -> Self {
+        self.until = seconds;
+        self
+    }
+
+    /// Takes one step: the command that was passed, `None` for an annotation.
+    /// `Ok(None)` where the file ends.
+    ///
+    /// # Errors
+    /// As [`Reader::next`].
+    pub async fn step(&mut self) -> Result<Option<Option<Command>>> {
+        let whole = self.reader.ending().whole;
+        Ok(match self.reader.next().await? {
+            None => None,
+            Some(Item::Command(command)) => {
+                self.found.commands += 1;
+                Some(Some(command))
+            }
+            Some(Item::Annotation { offset, text, line }) => {
+                match line {
+                    Line::Timestamp(seconds) => self.at_time(seconds, whole),
+                    Line::Gap(seconds) => self.found.gaps.push(Gap { offset, seconds }),
+                    Line::Positions => {
+                        self.found.positions.read(&text);
+                    }
+                    Line::Other | Line::Damaged => {}
+                }
+                Some(None)
+            }
+        })
+    }
+
+    fn at_time(&mut self, seconds: u64, whole: u64) {
+        let (first, last) = self.found.times.unwrap_or((seconds, seconds));
+        self.found.times = Some((first.min(seconds), last.max(seconds)));
+        if self.until.is_some_and(|until| seconds > until) {
+            self.found.cut.get_or_insert(whole);
+        }
+    }
+
+    /// How far it has got.
+    pub fn offset(&self) -> u64 {
+        self.reader.offset()
+    }
+
+    /// What was found.
+    pub fn finish(mut self) -> Scan {
+        let Ending { whole, tear } = self.reader.ending();
+        self.found.whole = whole;
+        self.found.tear = tear;
+        self.found
+    }
+
+    /// Walks to the end, telling `progress` how far it has got.
+    ///
+    /// # Errors
+    /// As [`Reader::next`].
+    pub async fn run(mut self, mut progress: impl FnMut(u64)) -> Result<Scan> {
+        let mut told = 0;
+        while self.step().await?.is_some() {
+            if self.offset() - told >= PROGRESS_BYTES {
+                told = self.offset();
+                progress(told);
+            }
+        }
+        Ok(self.finish())
+    }
+}
+
+/// How often progress is told.
+const PROGRESS_BYTES: u64 = 1 << 20;
