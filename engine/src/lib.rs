@@ -15,6 +15,7 @@ pub mod lsm;
 pub mod memory;
 pub mod random;
 pub mod record;
+pub mod restore;
 pub mod ring;
 pub mod runtime;
 mod signal;

@@ -11,7 +11,7 @@ const GROUND: [&str; 8] = [
 ];
 
 /// Each room of the engine and the rooms that it may use, besides itself, the ground and storage.
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 10] = [
     ("storage", &[]),
     ("memory", &[]),
     ("log", &[]),
@@ -21,6 +21,8 @@ const MAY_USE: [(&str, &[&str]); 9] = [
     ("db", &["memory", "log", "lsm", "archive"]),
     ("command", &["db"]),
     ("ring", &["command", "db"]),
+    // What an archive's content does to a keyspace.
+    ("restore", &["archive", "command", "db", "ring"]),
     ("sim", &["ring", "command", "db"]),
 ];
 
