@@ -373,7 +373,11 @@ impl State {
         }
     }
 
+    /// Moves what waits to the end of a batch. False if that is nothing.
     fn fill(&mut self, batch: &mut Batch) -> bool {
+        let before = self.held.values().map(|held| held.before).min();
+        batch.entries = before.unwrap_or(self.entries);
+        batch.time_s = self.stamped_s;
         if self.bytes.is_empty() && self.touched.is_empty() {
             return false;
         }
@@ -387,9 +391,6 @@ impl State {
             place.is_touched = false;
             batch.at.push((range, place.index));
         }
-        let before = self.held.values().map(|held| held.before).min();
-        batch.entries = before.unwrap_or(self.entries);
-        batch.time_s = self.stamped_s;
         batch.gap_s = batch.gap_s.or(self.gap_s.take());
         true
     }

@@ -215,6 +215,7 @@ impl<S: Storage> Applier<S> {
             position: core.freezes_at(self.position),
             machine: core.machine.save(),
             ranges: core.ranges.freeze(),
+            archived: core.archive_entries(),
         });
         core.pressure_changed();
         core.flush_wanted.notify();
