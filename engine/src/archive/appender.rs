@@ -1,8 +1,8 @@
 //! The files of the AOF: appending to the last of them, beginning others, and the manifest that names them.
 //!
 //! A file is named in the manifest only once its beginning is synced. What is written at a time ends with the positions
-//! that the file has reached, and those with an empty line of positions: what lies behind the last one of these is cut off
-//! when the file is opened again. A file is ended when it is large, so that no more than that is read when the store is
+//! that the file has reached, and a checksum over all of it: what lies behind the last sound one of these is cut off when
+//! the file is opened again. A file is ended when it is large, so that no more than that is read when the store is
 //! opened.
 //!
 //! Where commands do not tell everything (a *gap*), or nothing could be written for a while, the next file stays
@@ -17,13 +17,15 @@ use crate::storage::{Durability, Reader as _, Writer as _};
 use crate::{Error, ErrorKind, Object, Result, Storage};
 
 /// A file that is this long is ended, and another one begun.
-const FILE_BYTES: u64 = 64 << 20;
+const FILE_BYTES: u64 = if cfg!(test) { 12 << 10 } else { 64 << 20 };
 
 /// What a manifest is called that cannot be used.
 const ASIDE: &str = "appendonly.aof.manifest.damaged";
 
-/// An annotation that ends what was written at a time.
-const END: &[u8] = b"#AT:";
+/// The annotation that ends what was written at a time: behind it comes a CRC-32 in hexadecimal digits.
+const END: &[u8] = b"#CRC:";
+/// How much is read at once to check one.
+const CHECKED_BYTES: u64 = 256 << 10;
 
 /// See the [module](self).
 pub(crate) struct Appender<S: Storage> {
@@ -194,40 +196,45 @@ impl<S: Storage> Appender<S> {
             return Ok(());
         };
         let object = names::in_folder(&file.name);
-        let mut reader = Reader::new(self.storage.open(object.clone()).await?, object.clone());
-        let (mut at, mut whole) = (Positions::default(), 0);
-        let (mut found, mut times, mut gap_s) = (None, file.time.unwrap_or(0), None);
-        let (mut time_s, mut seen_gap_s) = (times, None);
+        let bytes = self.storage.open(object.clone()).await?;
+        let mut reader = Reader::new(bytes.clone(), object.clone());
+        let mut whole = 0;
+        let mut seen = Seen::default();
+        let mut found = None;
         loop {
             match reader.next().await {
-                Ok(Some(Item::Annotation { text, line, .. })) => match line {
-                    Line::Timestamp(second) => times = times.max(second),
-                    Line::Gap(second) => seen_gap_s = seen_gap_s.or(Some(second)),
-                    Line::Positions => {
-                        at.read(&text);
-                        if text[..] == *END {
-                            whole = reader.offset();
-                            found = Some(at.iter().collect());
-                            (time_s, gap_s) = (times, seen_gap_s);
+                Ok(Some(Item::Annotation { offset, text, line })) => match line {
+                    Line::Timestamp(second) => seen.time_s = seen.time_s.max(second),
+                    Line::Gap(second) => seen.gap_s = seen.gap_s.or(Some(second)),
+                    Line::Positions => _ = seen.at.read(&text),
+                    Line::Other | Line::Damaged => {
+                        let Some(sum) = sum_of(&text) else { continue };
+                        if sum != checksum(&bytes, whole, offset).await? {
+                            break;
                         }
+                        whole = reader.offset();
+                        found = Some(seen.clone());
                     }
-                    Line::Other | Line::Damaged => {}
                 },
                 Ok(Some(Item::Command(_))) => {}
-                Ok(None) => break,
+                // What follows may be what a power loss has made of it.
+                Err(error) if error.kind() == ErrorKind::Corrupt => break,
                 Err(error) => return Err(error),
+                Ok(None) => break,
             }
         }
         let Some(found) = found else {
             tracing::warn!(%object, "the AOF is not one of this store's; a new base is written");
             return Ok(());
         };
-        let bytes = there.get(file.name.as_str()).copied().unwrap_or(whole);
-        if bytes > whole {
-            tracing::warn!(%object, offset = whole, bytes = bytes - whole, "the torn tail of the AOF is cut off");
+        let len = there.get(file.name.as_str()).copied().unwrap_or(whole);
+        if len > whole {
+            tracing::warn!(%object, offset = whole, bytes = len - whole, "the torn tail of the AOF is cut off");
         }
         let writer = self.storage.resume(object, whole).await?;
-        (self.at, self.time_s, self.gap_s) = (found, time_s, gap_s);
+        self.at = found.at.iter().collect();
+        self.time_s = found.time_s.max(file.time.unwrap_or(0));
+        self.gap_s = found.gap_s;
         self.sizes.remove(&file.name);
         self.follows = true;
         self.current = Some(Current {
@@ -285,8 +292,7 @@ impl<S: Storage> Appender<S> {
         self.gap_s = self.gap_s.or(batch.gap_s);
         self.lines.clear();
         Positions::encode(&mut self.lines, batch.at.iter().copied());
-        self.lines.extend_from_slice(END);
-        self.lines.extend_from_slice(b"\r\n");
+        end(&mut self.lines, &batch.bytes);
         if !batch.bytes.is_empty() {
             current.writer.append(&batch.bytes)?;
         }
@@ -372,8 +378,7 @@ impl<S: Storage> Appender<S> {
         if let (false, Some(gap_s)) = (is_hidden, self.gap_s) {
             encode::gap(&mut self.lines, gap_s);
         }
-        self.lines.extend_from_slice(END);
-        self.lines.extend_from_slice(b"\r\n");
+        end(&mut self.lines, b"");
         let mut writer = self.storage.create(names::in_folder(&file.name)).await?;
         let bytes = writer.append(&self.lines)?;
         writer.settle(bytes, Durability::Synced).await?;
@@ -405,8 +410,7 @@ impl<S: Storage> Appender<S> {
         drop(current.writer);
         self.lines.clear();
         encode::gap(&mut self.lines, gap_s);
-        self.lines.extend_from_slice(END);
-        self.lines.extend_from_slice(b"\r\n");
+        end(&mut self.lines, b"");
         let ended = async {
             let mut writer = self.storage.resume(object, whole).await?;
             let bytes = writer.append(&self.lines)?;
@@ -491,8 +495,7 @@ impl<S: Storage> Appender<S> {
         let gap_s = self.gap_s.unwrap_or(self.time_s);
         self.lines.clear();
         encode::gap(&mut self.lines, gap_s);
-        self.lines.extend_from_slice(END);
-        self.lines.extend_from_slice(b"\r\n");
+        end(&mut self.lines, b"");
         current.bytes = current.writer.append(&self.lines)?;
         let settled = current.writer.settle(current.bytes, Durability::Synced);
         settled.await?;
@@ -542,6 +545,48 @@ impl<S: Storage> Appender<S> {
         self.manifest = next;
         Ok(())
     }
+}
+
+/// What has been read of a file.
+#[derive(Clone, Default)]
+struct Seen {
+    at: Positions,
+    time_s: u64,
+    gap_s: Option<u64>,
+}
+
+/// Ends what is written at a time, of which `lines` is the last part and `bytes` what comes before.
+fn end(lines: &mut Vec<u8>, bytes: &[u8]) {
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(bytes);
+    sum.update(lines);
+    lines.extend_from_slice(END);
+    let sum = sum.finalize();
+    for digit in (0..8).rev() {
+        lines.push(b"0123456789abcdef"[(sum >> (4 * digit)) as usize & 15]);
+    }
+    lines.extend_from_slice(b"\r\n");
+}
+
+/// The checksum that an annotation holds, if it holds one.
+fn sum_of(line: &[u8]) -> Option<u32> {
+    let digits = line.strip_prefix(END).filter(|digits| digits.len() == 8)?;
+    u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+async fn checksum<R: crate::storage::Reader>(reader: &R, from: u64, to: u64) -> Result<u32> {
+    let mut sum = crc32fast::Hasher::new();
+    let mut at = from;
+    while at < to {
+        let len = (to - at).min(CHECKED_BYTES) as u32;
+        let bytes = match reader.read_now(at, len) {
+            Some(read) => read?,
+            None => reader.read_at(at, len).await?,
+        };
+        sum.update(&bytes);
+        at += u64::from(len);
+    }
+    Ok(sum.finalize())
 }
 
 fn not_open() -> Error {

@@ -22,6 +22,7 @@ pub(super) fn store_options(config: &Config) -> Options {
         memory_bytes: usize::try_from(config.memory).unwrap_or(usize::MAX),
         // What a restart replays is up to a segment more than was in memory.
         segment_bytes: (config.memory / 8).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
+        archive: config.archive.options(),
         ..Options::default()
     }
 }

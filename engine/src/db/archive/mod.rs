@@ -17,8 +17,6 @@ mod save;
 mod stats;
 mod tap;
 mod task;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64};
