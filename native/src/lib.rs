@@ -3,6 +3,8 @@
 //!
 //! Without default features this is the embedded store, and pulls in no async runtime.
 
+#[cfg(feature = "operate")]
+pub mod archive;
 #[cfg(feature = "bench")]
 pub mod bench;
 pub mod blocking;

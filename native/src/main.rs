@@ -6,8 +6,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use trilith::ring::NodeId;
+use trilith_server::archive;
 use trilith_server::bench::{BenchArgs, open_trilith};
-use trilith_server::operate::ClusterArgs;
+use trilith_server::operate::Problem;
 use trilith_server::server::{Action, Cli, Config, Failure, Server, human, signalled};
 use trilith_server::sim::SimArgs;
 
@@ -22,7 +23,11 @@ fn main() -> ExitCode {
         Some(Action::Serve(config)) => config,
         Some(Action::Bench(args)) => return bench(&args),
         Some(Action::Sim(args)) => return sim(&args),
-        Some(Action::Cluster(args)) => return cluster(&args),
+        Some(Action::Cluster(args)) => return done(trilith_server::operate::run(&args)),
+        Some(Action::CheckArchive(args)) => return done(archive::check(&args)),
+        Some(Action::Restore(args)) => return done(archive::restore(&args)),
+        Some(Action::Import(args)) => return done(archive::import(&args)),
+        Some(Action::Export(args)) => return done(archive::export(&args)),
     };
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
@@ -43,8 +48,8 @@ fn explain(failure: &Failure) {
     eprintln!("trilith: {}\n         {}", failure.what, failure.remedy);
 }
 
-fn cluster(args: &ClusterArgs) -> ExitCode {
-    match trilith_server::operate::run(args) {
+fn done(outcome: Result<(), Problem>) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             explain(&problem.failure);

@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod cluster;
+pub mod redis;
 pub mod server;
 pub mod source;
 #[cfg(test)]

@@ -28,6 +28,7 @@ pub mod table;
 #[cfg(test)]
 mod testing;
 mod usage;
+mod words;
 
 pub use apply::apply;
 pub use command::{

@@ -8,6 +8,44 @@ use futures_lite::future::block_on;
 use super::{Command, Parsed, Reply, State, Value, apply, table};
 use crate::Result;
 
+/// Every command, with every option.
+pub(super) const LINES: &[&str] = &[
+    "GET k",
+    "SET k v",
+    "SET k v NX GET PX 77",
+    "SET k v XX KEEPTTL",
+    "SET k v EXAT 99999999999",
+    "SETNX k v",
+    "GETSET k v",
+    "GETDEL k",
+    "GETEX k",
+    "GETEX k PERSIST",
+    "GETEX k EX 4",
+    "APPEND k v",
+    "STRLEN k",
+    "INCRBY k -9223372036854775808",
+    "INCRBY k 9223372036854775807",
+    "DECR k",
+    "MGET a b c",
+    "MSET a 1 b 2",
+    "DEL a b",
+    "EXISTS a",
+    "TYPE k",
+    "EXPIRE k -5 XX GT",
+    "PEXPIREAT k 12345 NX",
+    "PERSIST k",
+    "TTL k",
+    "PTTL k",
+    "EXPIRETIME k",
+    "PEXPIRETIME k",
+    "FLUSHALL",
+    "SCAN 5 MATCH a* COUNT 3 TYPE string",
+    "SCAN 0",
+    "KEYS *",
+    "DBSIZE",
+    "EXPLAIN SET k v EX 5",
+];
+
 /// Keys with their values and deadlines, at a moment.
 pub(super) struct Store {
     pub(super) now_ms: u64,

@@ -19,6 +19,10 @@ mod node;
 mod report;
 mod sink;
 mod survey;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use export::{Exported, export_rdb};
 pub use load::{Options, load_aof, load_rdb};
@@ -27,4 +31,4 @@ pub use mend::{Mended, mend};
 pub use node::Solitude;
 pub use report::{FileReport, Loaded, Progress, Report, Torn};
 pub use sink::Sink;
-pub use survey::{Found, SnapshotCounts, SnapshotFound, Survey, Surveyed};
+pub use survey::{Found, SnapshotCounts, SnapshotFound, Survey, Surveyed, inspect};

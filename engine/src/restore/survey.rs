@@ -166,6 +166,19 @@ impl Survey {
     }
 }
 
+/// Reads a file whole, a snapshot or commands, and says what it holds.
+///
+/// # Errors
+/// `Corrupt` and `Newer`, naming object and offset; those of storage.
+pub async fn inspect<R: storage::Reader>(
+    reader: R,
+    object: Object,
+    is_rdb: bool,
+    progress: impl FnMut(u64),
+) -> Result<Found> {
+    look(reader, object, is_rdb, None, true, progress).await
+}
+
 /// Looks through a file.
 pub(super) async fn look<R: storage::Reader>(
     reader: R,

@@ -5,7 +5,7 @@ use std::io;
 use trilith::{Error, ErrorKind};
 
 /// The engine's error for `error`, met while `doing` something.
-pub(super) fn failure(doing: &'static str, error: &io::Error) -> Error {
+pub(crate) fn failure(doing: &'static str, error: &io::Error) -> Error {
     Error::new(kind_of(error), doing, error.to_string())
 }
 

@@ -29,7 +29,7 @@ use crate::blocking;
 use crate::sys;
 use crate::workers::Workers;
 use directory::Directory;
-use failure::failure;
+pub(crate) use failure::failure;
 
 /// Threads for reads that miss the page cache, and for whatever else waits on the directory.
 const JOB_THREADS: usize = 4;

@@ -16,7 +16,7 @@ mod show;
 mod start;
 mod status;
 mod survey;
-mod table;
+pub(crate) mod table;
 #[cfg(test)]
 mod testing;
 mod wait;
@@ -25,6 +25,7 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 pub use args::ClusterArgs;
+pub(crate) use client::in_words;
 pub use problem::Problem;
 
 use args::{At, ClusterAction, RangesArgs, StatusArgs};
@@ -66,11 +67,16 @@ pub fn run(args: &ClusterArgs) -> Result<(), Problem> {
 }
 
 fn print(at: &At, answer: Answer) -> Result<(), Problem> {
-    let mut text = if at.json {
+    let text = if at.json {
         answer.json.to_string()
     } else {
         answer.text
     };
+    put_out(text)
+}
+
+/// Prints an answer, and a line's end behind it.
+pub(crate) fn put_out(mut text: String) -> Result<(), Problem> {
     if !text.ends_with('\n') {
         text.push('\n');
     }

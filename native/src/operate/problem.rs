@@ -29,6 +29,14 @@ impl Problem {
         }
     }
 
+    /// A failure that is known otherwise.
+    pub fn of(failure: Failure) -> Self {
+        Self {
+            failure,
+            is_usage: false,
+        }
+    }
+
     /// 1 for what failed, 2 for what was asked wrongly.
     pub fn exit_code(&self) -> u8 {
         if self.is_usage { 2 } else { 1 }

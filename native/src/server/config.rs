@@ -34,6 +34,18 @@ pub enum Action {
     /// Starts a cluster on this machine, and looks after one anywhere.
     #[cfg(feature = "operate")]
     Cluster(crate::operate::ClusterArgs),
+    /// Says what files of the archive hold, and whether they are sound.
+    #[cfg(feature = "operate")]
+    CheckArchive(crate::archive::CheckArchiveArgs),
+    /// Makes a node's directory from its archive, as it was at any second that the archive covers.
+    #[cfg(feature = "operate")]
+    Restore(crate::archive::RestoreArgs),
+    /// Loads a file or a folder of Redis or Trilith into a new directory, or into a server.
+    #[cfg(feature = "operate")]
+    Import(crate::archive::ImportArgs),
+    /// Writes the keys of a directory that no node runs on to files that Redis reads.
+    #[cfg(feature = "operate")]
+    Export(crate::archive::ExportArgs),
 }
 
 /// How a node runs.

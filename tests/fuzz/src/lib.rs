@@ -11,10 +11,12 @@ mod replay;
 
 use bytes::{Bytes, BytesMut};
 use futures_lite::future::block_on;
-use trilith::command::{Command, parse};
+use trilith::command::{Command, Reply, parse};
 use trilith::lsm::manifest::Manifest;
 use trilith::lsm::values::{ValueRef, ValuesReader};
+use trilith::restore::{Options, Sink, load_aof};
 use trilith::ring::node::Packet;
+use trilith::{Object, Result};
 use trilith_server::bus::fuzz as wire;
 use trilith_server::resp::{RequestReader, Requests};
 
@@ -79,6 +81,33 @@ pub fn command_decode(data: &[u8]) -> bool {
     assert_eq!(command, again);
     assert!(command.keys().count() <= data.len());
     true
+}
+
+/// Append-only files: by the first byte a manifest, or a file of commands, which is walked and then loaded.
+pub fn aof(data: &[u8]) -> bool {
+    let (how, data) = split_first_byte(data);
+    if how % 4 == 0 {
+        return trilith::archive::aof::fuzz::manifest(data);
+    }
+    let whole = block_on(trilith::archive::aof::fuzz::file(SliceReader::new(data)));
+    let options = Options {
+        skip_unsupported: how % 2 == 0,
+        to: None,
+        now_ms: 1_700_000_000_000,
+    };
+    let object = Object::Archive("fuzzed".into());
+    let reader = SliceReader::new(data);
+    let _ = block_on(load_aof(reader, object, options, &mut Mute, |_| {}));
+    whole.is_ok()
+}
+
+/// Takes whatever is loaded, and has no key.
+struct Mute;
+
+impl Sink for Mute {
+    async fn run(&mut self, batch: Vec<Command>) -> Result<Vec<Reply>> {
+        Ok(vec![Reply::Null; batch.len()])
+    }
 }
 
 /// What another node sends: by the first byte its first words, a connection's bytes behind the handshake, or frames

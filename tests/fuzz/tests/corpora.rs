@@ -17,6 +17,7 @@ macro_rules! corpus {
 }
 
 corpus!(
+    aof,
     bus,
     command_decode,
     log_replay,

@@ -26,6 +26,8 @@ mod number;
 mod positions;
 mod reader;
 mod scan;
+#[cfg(test)]
+mod tests;
 
 pub use chain::{Chain, Covered};
 pub use line::Line;

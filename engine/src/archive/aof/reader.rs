@@ -292,10 +292,14 @@ fn front(bytes: &[u8], words: &mut Vec<Range<usize>>) -> Front {
 
 fn line(bytes: &[u8]) -> Front {
     let looked_at = &bytes[..bytes.len().min(LINE_BYTES_MAX)];
-    match looked_at.iter().position(|&byte| byte == b'\n') {
+    let end = looked_at
+        .iter()
+        .position(|&byte| byte == b'\n' || byte == 0);
+    match end {
+        Some(end) if bytes[end] == 0 => Front::Wrong(end, "a zero within an annotation"),
         Some(end) => Front::Line {
             bytes: end + 1,
-            text: end - usize::from(end > 0 && bytes[end - 1] == b'\r'),
+            text: end - usize::from(bytes[end - 1] == b'\r'),
         },
         None if bytes.len() >= LINE_BYTES_MAX => {
             Front::Wrong(0, "an annotation longer than Redis reads")
@@ -332,7 +336,8 @@ fn command(bytes: &[u8], words: &mut Vec<Range<usize>>) -> Front {
             return Front::Needs(needed.saturating_add(rest));
         };
         if bytes[end..end + 2] != *b"\r\n" {
-            return Front::Wrong(end, "a word does not end where it should");
+            let wrong = end + usize::from(bytes[end] == b'\r');
+            return Front::Wrong(wrong, "a word does not end where it should");
         }
         words.push(start..end);
         at = end + 2;
@@ -349,22 +354,20 @@ fn count(bytes: &[u8], at: usize, mark: u8) -> Result<(u64, usize), Front> {
         return Err(Front::Wrong(at, "a word's length is missing"));
     }
     let looked_at = &line[..line.len().min(COUNT_BYTES_MAX)];
-    let Some(end) = looked_at.iter().position(|&byte| byte == b'\n') else {
-        // What cannot become a number is wrong whatever follows.
-        let digits = looked_at[1..]
-            .strip_suffix(b"\r")
-            .unwrap_or(&looked_at[1..]);
-        if let Some(wrong) = digits.iter().position(|byte| !byte.is_ascii_digit()) {
-            return Err(Front::Wrong(at + 1 + wrong, "a length that is no number"));
-        }
-        if looked_at.len() == COUNT_BYTES_MAX {
-            return Err(Front::Wrong(at, "a length that is no number"));
-        }
-        return Err(Front::Needs((at + line.len()) as u64 + 1));
-    };
-    let number = line[1..end].strip_suffix(b"\r").and_then(number::parse);
-    match number {
-        Some(number) => Ok((number, at + end + 1)),
-        None => Err(Front::Wrong(at, "a length that is no number")),
+    let is_digit = |byte: &&u8| byte.is_ascii_digit();
+    let end = 1 + looked_at[1..].iter().take_while(is_digit).count();
+    match &looked_at[end..] {
+        [] if looked_at.len() < COUNT_BYTES_MAX => Err(Front::Needs((at + end) as u64 + 2)),
+        [] => Err(Front::Wrong(at, "a length that is no number")),
+        [b'\r'] => Err(Front::Needs((at + end) as u64 + 2)),
+        [b'\r', b'\n', ..] => match number::parse(&line[1..end]) {
+            Some(number) => Ok((number, at + end + 2)),
+            None => Err(Front::Wrong(at, "a length that is no number")),
+        },
+        [b'\r', ..] => Err(Front::Wrong(
+            at + end + 1,
+            "a line does not end where it should",
+        )),
+        _ => Err(Front::Wrong(at + end, "a length that is no number")),
     }
 }

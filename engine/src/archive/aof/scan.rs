@@ -76,7 +76,10 @@ impl<R: storage::Reader> Scanner<R> {
             Some(Item::Annotation { offset, text, line }) => {
                 match line {
                     Line::Timestamp(seconds) => self.at_time(seconds, whole),
-                    Line::Gap(seconds) => self.found.gaps.push(Gap { offset, seconds }),
+                    Line::Gap(seconds) => {
+                        self.found.gaps.push(Gap { offset, seconds });
+                        self.cut_if_later(seconds, whole);
+                    }
                     Line::Positions => {
                         self.found.positions.read(&text);
                     }
@@ -90,6 +93,10 @@ impl<R: storage::Reader> Scanner<R> {
     fn at_time(&mut self, seconds: u64, whole: u64) {
         let (first, last) = self.found.times.unwrap_or((seconds, seconds));
         self.found.times = Some((first.min(seconds), last.max(seconds)));
+        self.cut_if_later(seconds, whole);
+    }
+
+    fn cut_if_later(&mut self, seconds: u64, whole: u64) {
         if self.until.is_some_and(|until| seconds > until) {
             self.found.cut.get_or_insert(whole);
         }

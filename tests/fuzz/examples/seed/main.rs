@@ -19,6 +19,7 @@ use trilith_fuzz::{ID, STORE};
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
+mod aof;
 mod bus;
 
 const FILES: u64 = 110;
@@ -35,6 +36,7 @@ fn main() -> Outcome {
         write("manifest", number, &manifest(&mut random)?)?;
         write("sstable", number, &sstable(&mut random)?)?;
         write("values", number, &values(&mut random)?)?;
+        write("aof", number, &aof::aof(&mut random, &lines))?;
         write("bus", number, &bus::bus(&mut random))?;
     }
     let commands = lines.iter().filter_map(|line| command(line));

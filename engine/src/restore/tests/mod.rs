@@ -1,0 +1,5 @@
+//! Loading of commands as Redis writes them, of files cut anywhere, and of any second.
+
+mod commands;
+mod seconds;
+mod tails;

@@ -1,0 +1,11 @@
+//! The archive with Redis's own programs: what we write is read by them, and what they write by us.
+
+mod commands;
+mod export;
+mod files;
+mod from_redis;
+mod keys;
+mod map;
+mod seconds;
+mod to_redis;
+mod tools;
