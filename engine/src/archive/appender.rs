@@ -24,6 +24,8 @@ const ASIDE: &str = "appendonly.aof.manifest.damaged";
 
 /// The annotation that ends what was written at a time: behind it comes a CRC-32 in hexadecimal digits.
 const END: &[u8] = b"#CRC:";
+/// How much is appended at once.
+const PIECE_BYTES: usize = 1 << 20;
 /// How much is read at once to check one.
 const CHECKED_BYTES: u64 = 256 << 10;
 
@@ -51,6 +53,15 @@ pub(crate) struct Appender<S: Storage> {
     sizes: BTreeMap<String, u64>,
     /// Positions on their way to the file.
     lines: Vec<u8>,
+    /// A file that could not be ended yet.
+    unended: Option<Unended>,
+}
+
+/// A file that is not appended to any more: its name, how far it is whole, and since when something is missing.
+struct Unended {
+    name: String,
+    whole: u64,
+    gap_s: u64,
 }
 
 /// The file that is appended to.
@@ -92,6 +103,7 @@ impl<S: Storage> Appender<S> {
             cut: None,
             sizes: BTreeMap::new(),
             lines: Vec::new(),
+            unended: None,
         };
         let there: BTreeMap<&str, u64> = objects.iter().filter_map(in_folder).collect();
         for name in there.keys() {
@@ -293,8 +305,9 @@ impl<S: Storage> Appender<S> {
         self.lines.clear();
         Positions::encode(&mut self.lines, batch.at.iter().copied());
         end(&mut self.lines, &batch.bytes);
-        if !batch.bytes.is_empty() {
-            current.writer.append(&batch.bytes)?;
+        // In pieces, so that the storage need not buffer all of it.
+        for piece in batch.bytes.chunks(PIECE_BYTES) {
+            current.writer.append(piece)?;
         }
         current.bytes = current.writer.append(&self.lines)?;
         let settled = current.writer.settle(current.bytes, Durability::Written);
@@ -354,6 +367,7 @@ impl<S: Storage> Appender<S> {
     pub async fn begin(&mut self, at: BTreeMap<u32, u64>, time_s: u64) -> Result<()> {
         (self.at, self.time_s) = (at, time_s);
         (self.gap_s, self.gap_before_s) = (None, None);
+        self.end_file().await;
         // Where the file before does not say that something is missing, the missing number does.
         let seq = self.last_increment + if self.follows { 1 } else { 2 };
         let seq = if self.last_increment == 0 { 1 } else { seq };
@@ -406,23 +420,39 @@ impl<S: Storage> Appender<S> {
             }
             return;
         }
-        let (name, whole) = (current.file.name, current.whole);
-        drop(current.writer);
+        self.sizes.insert(current.file.name.clone(), current.whole);
+        self.unended = Some(Unended {
+            name: current.file.name,
+            whole: current.whole,
+            gap_s,
+        });
+        self.end_file().await;
+    }
+
+    /// Ends a file that is not appended to any more, if there is one.
+    async fn end_file(&mut self) {
+        let Some(file) = self.unended.take() else {
+            return;
+        };
         self.lines.clear();
-        encode::gap(&mut self.lines, gap_s);
+        encode::gap(&mut self.lines, file.gap_s);
         end(&mut self.lines, b"");
+        let object = names::in_folder(&file.name);
         let ended = async {
-            let mut writer = self.storage.resume(object, whole).await?;
+            let mut writer = self.storage.resume(object, file.whole).await?;
             let bytes = writer.append(&self.lines)?;
             writer.settle(bytes, Durability::Synced).await?;
             Ok::<u64, Error>(bytes)
         };
         let ended = ended.await;
         self.follows = ended.is_ok();
-        if let Err(error) = &ended {
-            tracing::warn!(%error, "the AOF's last file could not be ended: what it covers is not told any more");
+        match ended {
+            Ok(bytes) => _ = self.sizes.insert(file.name, bytes),
+            Err(error) => {
+                tracing::debug!(%error, "the AOF's last file cannot be ended");
+                self.unended = Some(file);
+            }
         }
-        self.sizes.insert(name, ended.unwrap_or(whole));
     }
 
     /// The name of the next base, and its number.
@@ -480,6 +510,7 @@ impl<S: Storage> Appender<S> {
             self.gap_before_s = None;
         }
         self.follows = true;
+        self.unended = None;
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! The state at one moment, written as an RDB file: the base of a new AOF, or a snapshot.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::super::core::{Core, ending};
 use super::super::machine::{Counts, Machine};
@@ -68,10 +69,9 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             }
         };
         let base_bytes = self.archive.standing.lock().base_bytes;
-        let needed = match base_bytes {
-            0 => self.view().levels.total_bytes(),
-            bytes => bytes,
-        };
+        let levels = Arc::clone(&self.view().levels);
+        let values: u64 = levels.values().values().map(|file| file.bytes).sum();
+        let needed = base_bytes.max(levels.total_bytes() + values);
         if room >= needed + ROOM_LEAST_BYTES {
             return Ok(());
         }
