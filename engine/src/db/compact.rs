@@ -90,6 +90,8 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         if self.stopping.load(SeqCst) {
             return Some(Next::Stop);
         }
+        // Before the view: what is reserved after this is newer, and what was reserved before is in the view or said here.
+        let complete_upto = self.complete_upto();
         let view = self.view();
         let busy = self.compacting.lock().clone();
         let requested = *self.manual.lock();
@@ -99,6 +101,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             oldest_snapshot,
             now_ms: requested.map_or(oldest_clock_ms, |manual| manual.now_ms.min(oldest_clock_ms)),
             deletes: &deletes,
+            complete_upto,
         };
         let options = &self.compaction;
         if let Some(Manual { upto_seq, .. }) = requested {
@@ -113,6 +116,13 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             Choice::Nothing => None,
             choice => Some(Next::Carry(choice)),
         }
+    }
+
+    /// Behind this, tables of ranges may come that have older numbers than tables which are there.
+    fn complete_upto(&self) -> u64 {
+        let visible = self.visible.load(Acquire);
+        let reserved = self.ranges.book.lock().replacing_since();
+        reserved.map_or(visible, |seq| visible.min(seq - 1))
     }
 
     /// What keeps flushes or compactions from ever ending, if anything does.

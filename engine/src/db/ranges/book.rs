@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::record::{DESTROYED, Extra};
-use super::{AMNESIAC, Applied, Found, Hard, Logged, no_such_range};
+use super::{AMNESIAC, Applied, Found, Hard, Logged, Span, no_such_range};
 use crate::Result;
 use crate::db::archive::Reach;
 use crate::db::machine::Counts;
@@ -31,8 +31,11 @@ pub(super) struct RangeState {
     /// Counts how often the range was replaced since the store was opened.
     pub generation: u64,
     pub hard: Hard,
-    /// It is about to be replaced: its entries must not be written again, behind what is to be void.
-    pub replacing: bool,
+    /// The sequence number at which it is being replaced: its entries must not be written again, behind what is to be
+    /// void.
+    pub replacing: Option<u64>,
+    /// Where the hash table may still have records of it: it is destroyed.
+    pub left_over: Option<Span>,
     /// Log records up to this position are void.
     pub void_upto: u64,
     pub configured: (u64, Bytes),
@@ -114,7 +117,8 @@ impl RangeState {
             incarnation: record.incarnation,
             destroyed: record.flags & DESTROYED != 0,
             generation: 0,
-            replacing: false,
+            replacing: None,
+            left_over: None,
             hard: Hard {
                 version: extra.hard_version,
                 term: record.term,
@@ -153,6 +157,12 @@ impl RangeState {
 }
 
 impl Book {
+    /// The lowest sequence number at which a range is being replaced.
+    pub(in crate::db) fn replacing_since(&self) -> Option<u64> {
+        let states = self.ranges.values();
+        states.filter_map(|state| state.replacing).min()
+    }
+
     /// As the manifest has it.
     pub fn load(records: &[RangeRecord]) -> Result<Self> {
         let mut book = Self::default();

@@ -138,7 +138,7 @@ fn is_little_before(book: &Book, after: &BTreeMap<u32, u64>, start: u64, most: u
         let needed = state.held.range(after.saturating_add(1)..);
         for (_, held) in needed.filter(|(_, held)| held.position <= start) {
             bytes += held.entry.payload.len() as u64 + 64;
-            if state.replacing || bytes > most {
+            if state.replacing.is_some() || bytes > most {
                 return false;
             }
         }

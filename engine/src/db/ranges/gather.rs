@@ -135,6 +135,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         let is_place = |wish: &&&Arc<Wish>| matches!(wish.what, What::Place);
         let places = wishes.iter().filter(is_place).count();
         let spans = self.spans_with_keys(wishes);
+        let left_over = self.left_over(wishes);
         let has_tables = !spans.is_empty() || places > 0;
         let reserved = self.reserve(&ranges, has_tables).await?;
         let here = wishes.iter().filter(|wish| !is_place(wish));
@@ -152,10 +153,38 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             self.discard_unless_committed(added, &error).await;
             return Err(error);
         }
-        if !spans.is_empty() {
-            self.forget_keys(&spans, reserved.seq).await?;
+        self.leave_over(wishes);
+        if !left_over.is_empty() {
+            self.forget_keys(&left_over, reserved.seq).await?;
         }
         Ok(reserved)
+    }
+
+    /// What the hash table has of ranges that are gone nobody asks for, and going through all of it takes long: that
+    /// can wait until they are back, if ever they are.
+    fn leave_over(&self, wishes: &[&Arc<Wish>]) {
+        let mut book = self.ranges.book.lock();
+        for wish in wishes {
+            let What::Destroy(span) = &wish.what else {
+                continue;
+            };
+            let range = wish.news.first().map(|new| new.range);
+            if let Some(state) = range.and_then(|range| book.ranges.get_mut(&range)) {
+                state.left_over = Some(span.clone());
+            }
+        }
+    }
+
+    /// Where the hash table may have records of an earlier copy of those that begin.
+    fn left_over(&self, wishes: &[&Arc<Wish>]) -> Vec<Span> {
+        let book = self.ranges.book.lock();
+        let begin = wishes
+            .iter()
+            .filter(|wish| matches!(wish.what, What::Begin));
+        let states = begin
+            .flat_map(|wish| &wish.news)
+            .filter_map(|new| book.ranges.get(&new.range));
+        states.filter_map(|state| state.left_over.clone()).collect()
     }
 
     /// Where the keys lie of those that go, as far as they have any.

@@ -124,7 +124,7 @@ impl Drop for Marked<'_> {
         let mut book = self.ranges.book.lock();
         for range in &self.of {
             if let Some(state) = book.ranges.get_mut(range) {
-                state.replacing = false;
+                state.replacing = None;
             }
         }
     }
@@ -170,7 +170,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             let mut book = self.ranges.book.lock();
             for range in of {
                 if let Some(state) = book.ranges.get_mut(range) {
-                    state.replacing = true;
+                    state.replacing = Some(seq);
                 }
             }
             let commit = self.commit.lock();

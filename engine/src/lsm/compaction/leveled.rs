@@ -46,6 +46,9 @@ struct Strategy<'a> {
 /// Scores are thousandths: a level with more is due.
 const DUE: u128 = 1000;
 
+/// Level 0 is light if what it is to be merged with is so many times as large.
+const LIGHT_TIMES: u64 = 4;
+
 impl Strategy<'_> {
     fn is_busy(&self, table: &TableMeta) -> bool {
         self.busy.contains(&table.id)
@@ -135,11 +138,34 @@ impl Strategy<'_> {
                 to: base,
             });
         }
+        if self.is_light(tables) {
+            return self.gather_level_0(tables);
+        }
         let mut groups = groups;
         groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
         groups
             .into_iter()
             .find_map(|group| self.merge(0, group, base, Reason::Level0))
+    }
+
+    /// Whether level 0 is so little, beside what it would be merged with, that its tables are better merged with each
+    /// other first. Flushes that do not wait for a full memtable make such tables, as when ranges come and go.
+    fn is_light(&self, tables: &[Arc<TableMeta>]) -> bool {
+        let Some(span) = Span::join_all(tables.iter().map(|table| table.span())) else {
+            return false;
+        };
+        let below = total(self.levels.run(self.targets.base, span));
+        let bytes = total(tables);
+        bytes <= self.options.table_bytes
+            && bytes.saturating_mul(LIGHT_TIMES) <= below
+            && tables.len() < self.options.l0_tables.saturating_mul(2)
+    }
+
+    /// Level 0 made one table again, but for what is too new: something older may yet come between.
+    fn gather_level_0(&self, tables: &[Arc<TableMeta>]) -> Option<Choice> {
+        let newer = tables.partition_point(|table| table.largest_seq > self.state.complete_upto);
+        let complete = tables.get(newer..).filter(|tables| tables.len() > 1)?;
+        self.merge(0, complete.to_vec(), 0, Reason::Level0)
     }
 
     /// Whether a table can be put into level `to` as it is.
@@ -379,6 +405,7 @@ pub(crate) mod tests {
             oldest_snapshot,
             now_ms: 1000,
             deletes,
+            complete_upto: u64::MAX,
         };
         choose(levels, &options(), &busy.iter().copied().collect(), &state)
     }
@@ -440,6 +467,44 @@ pub(crate) mod tests {
         assert_eq!(debt(&levels, &options()).bytes, 600);
         let blocked = choose_with(&levels, &[51], u64::MAX, &RangeDeletes::default());
         assert_eq!(outline(&blocked).0, "nothing");
+    }
+
+    /// Four small tables of level 0 over a base that is much larger.
+    fn light() -> Levels {
+        let mut tables = level_0(4);
+        for (_, table) in &mut tables {
+            table.bytes = 10;
+        }
+        tables.extend(run(6, 50, 2));
+        tree(tables)
+    }
+
+    #[test]
+    fn little_over_much_is_made_one_table_before_it_is_merged_with_it() {
+        let levels = light();
+        assert_eq!(
+            outline(&choice(&levels)),
+            ("merge", vec![4, 3, 2, 1], 0),
+            "{levels:?}"
+        );
+    }
+
+    #[test]
+    fn tables_of_level_0_that_something_older_may_come_between_are_not_made_one() {
+        let levels = light();
+        let deletes = RangeDeletes::default();
+        let upto = |complete_upto| {
+            let state = State {
+                oldest_snapshot: u64::MAX,
+                now_ms: 1000,
+                deletes: &deletes,
+                complete_upto,
+            };
+            outline(&choose(&levels, &options(), &BTreeSet::new(), &state))
+        };
+        assert_eq!(upto(139), ("merge", vec![4, 3, 2, 1], 0));
+        assert_eq!(upto(138), ("merge", vec![3, 2, 1], 0));
+        assert_eq!(upto(118), ("nothing", vec![], 0));
     }
 
     #[test]

@@ -102,6 +102,7 @@ mod tests {
             oldest_snapshot: u64::MAX,
             now_ms: 0,
             deletes: &deletes,
+            complete_upto: u64::MAX,
         };
         let busy = busy.iter().copied().collect();
         let choice = manual(

@@ -80,6 +80,9 @@ pub struct State<'a> {
     /// The range deletes in tables, and only those: what a table is dropped for must not be undone by
     /// the loss of an unsynced log.
     pub deletes: &'a RangeDeletes,
+    /// Everything up to this sequence number is in the levels, or is yet to come from a memtable: no table that is being
+    /// written elsewhere belongs among these. `u64::MAX` where there are no such.
+    pub complete_upto: u64,
 }
 
 /// Why tables are merged.

@@ -106,6 +106,7 @@ impl Tree {
             oldest_snapshot: u64::MAX,
             now_ms: 0,
             deletes: &self.deletes,
+            complete_upto: u64::MAX,
         };
         choose(&self.levels, &self.options, &BTreeSet::new(), &state)
     }
@@ -338,6 +339,7 @@ fn compacting_everything_ends_with_everything_in_the_last_level() {
         oldest_snapshot: u64::MAX,
         now_ms: 0,
         deletes: &deletes,
+        complete_upto: u64::MAX,
     };
     let mut steps = 0;
     loop {

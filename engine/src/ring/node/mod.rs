@@ -247,10 +247,12 @@ impl Node {
 
     fn set_pace(&mut self, now: Now) {
         let waits = self.ranges.values().filter_map(Range::oldest_write_ms);
-        let oldest_ms = waits.min().unwrap_or(now.monotonic_ms);
+        let waits_ms = waits
+            .min()
+            .map(|oldest_ms| now.monotonic_ms.saturating_sub(oldest_ms));
         let moves = self.ranges.values().any(Range::has_learners);
         self.pace
-            .note(now.monotonic_ms - oldest_ms.min(now.monotonic_ms), moves);
+            .note(now.monotonic_ms, waits_ms, moves, self.share.1);
     }
 
     fn step_all(&mut self, now: Now, input: &Input, out: &mut Vec<NodeEffect>) {

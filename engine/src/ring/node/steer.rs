@@ -155,7 +155,7 @@ impl Node {
     }
 
     /// What the ranges that are mastered here should do next, not more of them at a time than the map allows.
-    fn changes(&self) -> Vec<(RangeId, Change)> {
+    fn changes(&mut self) -> Vec<(RangeId, Change)> {
         let Some(map) = &self.steering.map else {
             return Vec::new();
         };
@@ -163,7 +163,10 @@ impl Node {
             return Vec::new();
         }
         let moving = self.progress().moving + self.others.moving;
-        let mut free = self.pace.at_once(map.moving.at_once).saturating_sub(moving);
+        let mut free = usize::from(map.moving.at_once)
+            .saturating_sub(moving)
+            .min(self.pace.may_begin());
+        let mut begun = 0;
         let mut changes = Vec::new();
         for replica in self.ranges().filter(|replica| replica.is_master()) {
             let (target, quorum) = map.wanted(replica.id());
@@ -175,8 +178,10 @@ impl Node {
                 continue;
             }
             free = free.saturating_sub(usize::from(begins));
+            begun += usize::from(begins);
             changes.extend(change.map(|change| (replica.id(), change)));
         }
+        self.pace.have_begun(begun);
         changes
     }
 
