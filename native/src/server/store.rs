@@ -1,5 +1,6 @@
 //! The store of a node: how it is opened, and its figures.
 
+use trilith::archive::ArchiveStats;
 use trilith::command::StoreStats;
 use trilith::{Options, Sync};
 
@@ -42,6 +43,8 @@ pub(super) fn stats_of(stats: &StoreStats) -> Stats {
         disk_bytes: db.stored_bytes(),
         disk_full: trouble.as_ref().is_some_and(|trouble| trouble.full),
         read_only: trouble.map(|trouble| trouble.to_string()),
+        // Who keeps one says how it stands.
+        archive: ArchiveStats::default(),
         more: figures(db),
     }
 }

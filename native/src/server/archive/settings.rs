@@ -45,9 +45,10 @@ pub struct ArchiveSettings {
 
 /// On or off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "the names say it")]
 pub enum Switch {
+    /// On.
     Yes,
+    /// Off.
     No,
 }
 
