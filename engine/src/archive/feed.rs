@@ -395,3 +395,122 @@ impl State {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(key: &'static str) -> impl Iterator<Item = Effect<'static>> {
+        let effect = Effect::Set {
+            key: key.as_bytes(),
+            value: b"v",
+            deadline_ms: 0,
+        };
+        std::iter::once(effect)
+    }
+
+    fn begun() -> Feed {
+        let feed = Feed::default();
+        feed.begin([(1, 5), (2, 0)], 1_000);
+        feed
+    }
+
+    fn taken(feed: &Feed) -> (String, Vec<(u32, u64)>, u64) {
+        let mut batch = Batch::default();
+        feed.take(&mut batch);
+        let text = String::from_utf8(batch.bytes).unwrap();
+        (text.replace("\r\n", " "), batch.at, batch.entries)
+    }
+
+    #[test]
+    fn what_a_file_has_is_not_added_again() {
+        let feed = begun();
+        for (index, key) in [(4, "a"), (5, "b"), (6, "c"), (6, "d")] {
+            feed.add(1, index, 1_500, set(key));
+        }
+        let (text, at, entries) = taken(&feed);
+        assert_eq!(text, "*3 $3 SET $1 c $1 v ");
+        assert_eq!((at, entries), (vec![(1, 6)], 1));
+        assert_eq!(taken(&feed), (String::new(), vec![], 1));
+    }
+
+    #[test]
+    fn a_time_is_told_once_and_never_goes_back() {
+        let feed = begun();
+        for (index, time_ms) in [(1, 1_999), (2, 2_000), (3, 1_000), (4, 2_999), (5, 4_000)] {
+            feed.add(2, index, time_ms, set("k"));
+        }
+        let (text, ..) = taken(&feed);
+        let times: Vec<&str> = text
+            .split(' ')
+            .filter(|word| word.starts_with('#'))
+            .collect();
+        assert_eq!(times, ["#TS:2", "#TS:4"]);
+    }
+
+    #[test]
+    fn an_entry_without_effects_moves_the_position_and_nothing_else() {
+        let feed = begun();
+        assert_eq!(feed.add(2, 1, 9_000, std::iter::empty()), 0);
+        assert_eq!(taken(&feed), (String::new(), vec![(2, 1)], 1));
+    }
+
+    #[test]
+    fn what_is_held_counts_as_added_only_when_it_is_told() {
+        let feed = begun();
+        assert!(!feed.hold(1, 5, 1_000), "the files have it");
+        feed.add(2, 1, 1_000, set("before"));
+        assert!(feed.hold(1, 6, 1_000));
+        feed.add(2, 2, 1_000, set("after"));
+        feed.add(1, 7, 1_000, std::iter::empty());
+        let (_, at, entries) = taken(&feed);
+        assert_eq!((at, entries), (vec![(2, 2)], 1));
+        assert!(feed.delete(1, [&b"k"[..]].into_iter()));
+        feed.release(1);
+        assert!(!feed.any_held() && !feed.delete(1, std::iter::empty()));
+        let (text, at, entries) = taken(&feed);
+        assert_eq!(text, "*2 $3 DEL $1 k ");
+        assert_eq!((at, entries), (vec![(1, 7)], 3));
+    }
+
+    #[test]
+    fn a_store_without_keys_releases_all_by_one_command() {
+        let feed = begun();
+        feed.hold(1, 6, 1_000);
+        feed.hold(2, 1, 1_000);
+        feed.clear();
+        let (text, mut at, entries) = taken(&feed);
+        at.sort();
+        assert_eq!(text, "*1 $8 FLUSHALL ");
+        assert_eq!((at, entries), (vec![(1, 6), (2, 1)], 2));
+    }
+
+    #[test]
+    fn what_comes_behind_a_cut_is_another_batch() {
+        let feed = begun();
+        feed.add(1, 6, 1_000, set("before"));
+        feed.cut();
+        feed.add(1, 7, 1_000, set("behind"));
+        let mut batch = Batch::default();
+        assert!(feed.take(&mut batch) && batch.ends_file);
+        assert_eq!(batch.at, [(1, 6)]);
+        assert!(feed.take(&mut batch) && !batch.ends_file);
+        assert_eq!(batch.at, [(1, 7)]);
+        // A cut is told even where nothing is before it.
+        feed.cut();
+        assert!(feed.take(&mut batch) && batch.ends_file);
+        assert!(!feed.take(&mut batch));
+    }
+
+    #[test]
+    fn nothing_is_taken_while_it_is_off() {
+        let feed = Feed::default();
+        assert_eq!(feed.add(1, 1, 1_000, set("k")), 0);
+        let feed = begun();
+        feed.add(1, 6, 1_000, set("k"));
+        feed.stop();
+        feed.add(1, 7, 1_000, set("k"));
+        assert_eq!(taken(&feed).0, "");
+        assert_eq!((feed.entries(), feed.waiting()), (1, 0));
+    }
+}

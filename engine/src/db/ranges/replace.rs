@@ -342,19 +342,18 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         Ok(())
     }
 
-    /// Whether keys come or go with ranges that are replaced.
+    /// Whether keys come or go with ranges that are replaced, or indices that the archive has begin anew.
     fn changes_keys(&self, news: &[Replacement]) -> bool {
         let book = self.ranges.book.lock();
-        let had = |range: u32| {
-            book.ranges
-                .get(&range)
-                .is_some_and(|before| before.counts.keys != 0)
-        };
-        let mut archived = news
+        let archived = news
             .iter()
             .filter(|new| self.machine.is_archived(new.range));
-        archived.any(|new| {
-            had(new.range) || new.counts.keys != 0 || self.archive.feed.is_held(new.range)
+        archived.into_iter().any(|new| {
+            let changes = |before: &RangeState| {
+                before.counts.keys != 0 || (new.destroyed && before.may_have_keys())
+            };
+            let had = book.ranges.get(&new.range).is_some_and(changes);
+            had || new.counts.keys != 0 || self.archive.feed.is_held(new.range)
         })
     }
 
