@@ -118,7 +118,7 @@ fn main() {
             let mut file = Vec::new();
             encode(&values, options, |piece| file.extend_from_slice(piece));
             let how = if compress { "LZF" } else { "plain" };
-            let time = best(|| encode(&values, options, |piece| drop(std::hint::black_box(piece))));
+            let time = best(|| encode(&values, options, |piece| _ = std::hint::black_box(piece)));
             show(&format!("encode, {name}, {how}"), time, file.len());
             let (storage, object) = block_on(stored(&file)).expect("memory does not fail");
             let time = best(|| assert_eq!(block_on(decode(&storage, &object)).ok(), Some(KEYS)));

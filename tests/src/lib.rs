@@ -14,4 +14,5 @@ mod tidy;
 
 pub use client::{Client, Reply};
 pub use cluster::{Cluster, ClusterOptions};
+pub use redis::RedisServer;
 pub use server::{Server, ServerOptions};

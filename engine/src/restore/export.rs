@@ -64,7 +64,7 @@ pub async fn export_rdb<S: Storage, R: Runtime, T: Storage>(
             .entry(&place[KEYS_PREFIX_BYTES..], &value, deadline_ms)
             .await?;
         told.items += 1;
-        if told.items % TELL_EVERY == 0 {
+        if told.items.is_multiple_of(TELL_EVERY) {
             told.bytes = writer.bytes();
             progress(told);
         }

@@ -60,7 +60,7 @@ pub(super) fn read(words: &[Bytes]) -> Option<Foreign> {
             };
             changed(key, Change::Bit { at, is_set })
         }
-        (b"msetnx", pairs) if !pairs.is_empty() && pairs.len() % 2 == 0 => {
+        (b"msetnx", pairs) if !pairs.is_empty() && pairs.len().is_multiple_of(2) => {
             Foreign::MSet(pairs.to_vec())
         }
         (b"rename" | b"renamenx", [from, to]) => copied(from, to, true),

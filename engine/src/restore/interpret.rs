@@ -101,10 +101,7 @@ impl<'a, K: Sink> Interpreter<'a, K> {
             return self.select(offset, &args);
         }
         if self.database != 0 && !args[0].eq_ignore_ascii_case(b"flushall") {
-            *self
-                .skipped
-                .entry(format!("database {}", self.database))
-                .or_default() += 1;
+            self.pass_over(&format!("database {}", self.database));
             return Ok(());
         }
         if foreign::knows(&args[0]) {
@@ -155,10 +152,15 @@ impl<'a, K: Sink> Interpreter<'a, K> {
     /// Something that is not held here: counted, or an error.
     pub(super) fn unsupported(&mut self, offset: u64, what: &str, why: &str) -> Result<()> {
         if self.skip_unsupported {
-            *self.skipped.entry(what.to_owned()).or_default() += 1;
+            self.pass_over(what);
             return Ok(());
         }
         Err(self.refused(offset, format!("{what}: {why}")))
+    }
+
+    /// Counts something that is passed over.
+    pub(super) fn pass_over(&mut self, what: &str) {
+        *self.skipped.entry(what.to_owned()).or_default() += 1;
     }
 
     fn refused(&self, offset: u64, why: String) -> Error {
@@ -313,10 +315,7 @@ impl<'a, K: Sink> Interpreter<'a, K> {
                 self.tell(offset, set(key, value.into(), Expiry::Keep))
                     .await
             }
-            Foreign::Copy { from, to, moves } if from == to => {
-                let _ = moves;
-                Ok(())
-            }
+            Foreign::Copy { from, to, .. } if from == to => Ok(()),
             Foreign::Copy { from, to, moves } => {
                 let deadline_ms = self.deadline(offset, &from).await?;
                 match (self.value(offset, &from).await?, deadline_ms) {

@@ -100,7 +100,7 @@ impl<'a, K: Sink, P: FnMut(Progress) + MaybeSend> Loader<'a, K, P> {
     /// Counts something that was read, up to this offset.
     fn count(&mut self, offset: u64) {
         self.told.items += 1;
-        if self.told.items % TELL_EVERY == 0 {
+        if self.told.items.is_multiple_of(TELL_EVERY) {
             self.told.bytes = self.before + offset;
             (self.progress)(self.told);
         }
@@ -147,15 +147,11 @@ impl<'a, K: Sink, P: FnMut(Progress) + MaybeSend> Loader<'a, K, P> {
                     let what = format!("type {kind}");
                     self.interpreter.unsupported(offset, &what, &why)?;
                 }
-                rdb::Item::Functions { offset } => {
-                    let why = "there are no functions here";
-                    self.interpreter
-                        .unsupported(offset, "library of functions", why)?;
-                }
-                rdb::Item::Module { offset, name } => {
+                // They are no keys.
+                rdb::Item::Functions { .. } => self.interpreter.pass_over("library of functions"),
+                rdb::Item::Module { name, .. } => {
                     let what = format!("data of module {}", String::from_utf8_lossy(&name));
-                    self.interpreter
-                        .unsupported(offset, &what, "there are no modules here")?;
+                    self.interpreter.pass_over(&what);
                 }
                 rdb::Item::Select(_) | rdb::Item::Sizes(_) => {}
             }

@@ -221,3 +221,8 @@ pub fn log_replay(data: &[u8]) -> bool {
     });
     as_last
 }
+
+/// A snapshot as Redis writes it, read in large pieces and byte by byte.
+pub fn rdb(data: &[u8]) -> bool {
+    block_on(trilith::archive::rdb::fuzz::read(SliceReader::new(data))).is_ok()
+}

@@ -22,6 +22,7 @@ corpus!(
     command_decode,
     log_replay,
     manifest,
+    rdb,
     resp,
     sstable,
     values

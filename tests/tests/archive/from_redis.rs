@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use trilith::archive::aof::Manifest;
 use trilith::random::Random;
 use trilith_tests::Client;
 use trilith_tests::redis::{RedisServer, version};
@@ -121,6 +122,43 @@ fn a_directory_of_redis_with_commands_as_its_base_is_imported() -> io::Result<()
         return Ok(());
     }
     is_imported(tempfile::tempdir()?.path(), "no")
+}
+
+/// The files of a log behind each other, in order: one file, as Redis wrote it before version 7.
+fn joined(folder: &Path) -> io::Result<Vec<u8>> {
+    let text = std::fs::read(folder.join("appendonly.aof.manifest"))?;
+    let manifest = Manifest::decode(&text).map_err(io::Error::other)?;
+    let mut all = Vec::new();
+    for file in manifest.newest().files() {
+        all.extend(std::fs::read(folder.join(&file.name))?);
+    }
+    Ok(all)
+}
+
+#[test]
+fn a_file_of_commands_that_begins_with_a_snapshot_is_imported() -> io::Result<()> {
+    if version().is_none() {
+        return Ok(());
+    }
+    let root = tempfile::tempdir()?;
+    let redis = RedisServer::start(root.path(), &["--appendonly", "yes", "--appendfsync", "no"])?;
+    let mut client = redis.connect()?;
+    let mut random = Random::new(53);
+    work(&mut client, &mut random, 5000)?;
+    await_rewrite(&mut client)?;
+    work(&mut client, &mut random, 5000)?;
+    let expected = all_of(&mut client)?;
+    stop(&redis)?;
+    let bytes = joined(&root.path().join("appendonlydir"))?;
+    assert!(bytes.starts_with(b"REDIS"));
+    let (file, into) = (root.path().join("old.aof"), root.path().join("into"));
+    // And its tail is torn.
+    std::fs::write(&file, [&bytes[..], b"*3\r\n$3\r\nSET"].concat())?;
+    let said = succeeds(&["import", text(&file), "--into", text(&into)]);
+    assert!(said.contains("ends within a command"), "{said}");
+    assert_same(&served(&into)?, &expected);
+    fails(&["check-archive", text(&file)]);
+    Ok(())
 }
 
 #[test]

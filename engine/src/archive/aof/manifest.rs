@@ -228,7 +228,7 @@ fn read_facts(line: &str) -> Option<(String, Vec<(String, u64)>)> {
 
 fn read_file(line: &str) -> Result<File, &'static str> {
     let words = words(line).ok_or("a line's quotes do not end")?;
-    if words.len() < 6 || words.len() % 2 != 0 {
+    if words.len() < 6 || !words.len().is_multiple_of(2) {
         return Err("a line has to have pairs of words");
     }
     let value = |key: &str| {

@@ -106,12 +106,14 @@ fn from_a_gap_on_nothing_is_covered_until_there_is_a_new_base() {
         ErrorKind::Invalid
     );
 
-    let mut whole = Manifest::default();
-    whole.base = Some(File {
-        time: Some(20),
-        incr: Some(2),
-        ..File::new("x.1.base.aof", 1, Kind::Base)
-    });
+    let mut whole = Manifest {
+        base: Some(File {
+            time: Some(20),
+            incr: Some(2),
+            ..File::new("x.1.base.aof", 1, Kind::Base)
+        }),
+        ..Manifest::default()
+    };
     whole.history.push(File {
         time: Some(10),
         incr: Some(1),

@@ -21,6 +21,7 @@ type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 mod aof;
 mod bus;
+mod rdb;
 
 const FILES: u64 = 110;
 
@@ -36,8 +37,9 @@ fn main() -> Outcome {
         write("manifest", number, &manifest(&mut random)?)?;
         write("sstable", number, &sstable(&mut random)?)?;
         write("values", number, &values(&mut random)?)?;
-        write("aof", number, &aof::aof(&mut random, &lines))?;
         write("bus", number, &bus::bus(&mut random))?;
+        write("rdb", number, &rdb::rdb(&mut random)?)?;
+        write("aof", number, &aof::aof(&mut random, &lines))?;
     }
     let commands = lines.iter().filter_map(|line| command(line));
     for (number, command) in commands.enumerate() {

@@ -239,7 +239,8 @@ fn a_scan_tells_times_gaps_positions_and_where_to_cut() {
         (11, Some(starts[1])),
         (12, Some(starts[2])),
         (14, Some(starts[2])),
-        (15, None),
+        (15, Some(gap)),
+        (16, None),
         (99, None),
     ] {
         assert_eq!(scan(&bytes, Some(until)).cut, cut, "until {until}");

@@ -41,12 +41,14 @@ fn quotes_comments_and_pairs_to_come_are_understood() {
 
 #[test]
 fn names_of_any_kind_and_facts_read_as_they_were_written() {
-    let mut manifest = Manifest::default();
-    manifest.base = Some(File {
-        time: Some(u64::MAX),
-        incr: Some(8),
-        ..File::new("with blanks, \"quotes\" and ümlauts", 3, Kind::Base)
-    });
+    let mut manifest = Manifest {
+        base: Some(File {
+            time: Some(u64::MAX),
+            incr: Some(8),
+            ..File::new("with blanks, \"quotes\" and ümlauts", 3, Kind::Base)
+        }),
+        ..Manifest::default()
+    };
     manifest.history.push(File {
         until: Some(1_700_000_000),
         ..File::new("old.base.rdb", 2, Kind::History)

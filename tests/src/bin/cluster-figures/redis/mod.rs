@@ -5,7 +5,6 @@
 
 mod batches;
 mod benchmark;
-mod server;
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,13 +12,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use trilith_tests::{Cluster, ClusterOptions, ServerOptions};
+use trilith_tests::cluster::await_some;
+use trilith_tests::{Cluster, ClusterOptions, RedisServer, Reply, ServerOptions};
 
 use crate::figures::{Outcome, milliseconds, thousands};
 use crate::options::Appendfsync;
 use crate::progress::Progress;
 use crate::table::Table;
-use server::RedisServer;
 
 /// redis-benchmark, and batches that end with WAIT 1.
 #[derive(clap::Args)]
@@ -127,7 +126,7 @@ fn once(options: &Options, progress: &Progress) -> io::Result<Vec<Row>> {
 
 fn redis_alone(options: &Options) -> io::Result<Vec<Row>> {
     let directory = tempfile::tempdir()?;
-    let redis = RedisServer::start(directory.path(), options.appendfsync, None)?;
+    let redis = start_redis(directory.path(), options.appendfsync, None)?;
     benchmark::run(options, REDIS_ALONE, redis.address(), false)
 }
 
@@ -136,17 +135,46 @@ fn redis_replicas(options: &Options) -> io::Result<Vec<Row>> {
     let start = |name: &str, primary: Option<SocketAddr>| {
         let place = directory.path().join(name);
         std::fs::create_dir(&place)?;
-        RedisServer::start(&place, options.appendfsync, primary)
+        start_redis(&place, options.appendfsync, primary)
     };
     let primary = start("primary", None)?;
     let _replicas = [
         start("replica-1", Some(primary.address()))?,
         start("replica-2", Some(primary.address()))?,
     ];
-    primary.await_replicas(2, PATIENCE)?;
+    await_replicas(&primary, 2)?;
     let mut rows = benchmark::run(options, REDIS_REPLICAS, primary.address(), false)?;
     rows.push(batches::run(options, REDIS_REPLICAS, &[primary.address()])?);
     Ok(rows)
+}
+
+/// Starts one with an append-only file, as a replica if there is a primary.
+fn start_redis(
+    directory: &Path,
+    appendfsync: Appendfsync,
+    primary: Option<SocketAddr>,
+) -> io::Result<RedisServer> {
+    let mut arguments = vec!["--appendonly".to_owned(), "yes".into()];
+    arguments.extend(["--appendfsync".into(), appendfsync.name().into()]);
+    if let Some(primary) = primary {
+        arguments.push("--replicaof".into());
+        arguments.extend([primary.ip().to_string(), primary.port().to_string()]);
+    }
+    RedisServer::start(directory, &arguments)
+}
+
+/// Waits until so many replicas have all that the primary has.
+fn await_replicas(primary: &RedisServer, count: usize) -> io::Result<()> {
+    await_some("replicas", PATIENCE, || {
+        let reply = primary.connect().ok()?.call(&["INFO", "replication"]);
+        let Reply::Bulk(text) = reply.ok()? else {
+            return None;
+        };
+        let online = String::from_utf8_lossy(&text)
+            .matches("state=online")
+            .count();
+        (online == count).then_some(())
+    })
 }
 
 fn trilith_alone(options: &Options) -> io::Result<Vec<Row>> {
