@@ -18,6 +18,8 @@ const ROUNDS: usize = 5;
 const PIECE_BYTES: usize = 1 << 20;
 
 type Value = [u8; VALUE_BYTES];
+/// Makes a value of one kind.
+type Make = fn(&mut Random) -> Value;
 
 fn random(from: &mut Random) -> Value {
     std::array::from_fn(|_| from.next() as u8)
@@ -105,8 +107,7 @@ fn show(what: &str, time: Duration, file_bytes: usize) {
 }
 
 fn main() {
-    let kinds: [(&str, fn(&mut Random) -> Value); 3] =
-        [("random", random), ("half", half), ("text", text)];
+    let kinds: [(&str, Make); 3] = [("random", random), ("half", half), ("text", text)];
     for (name, make) in kinds {
         let mut source = Random::new(1);
         let values: Vec<Value> = (0..KEYS).map(|_| make(&mut source)).collect();
