@@ -129,7 +129,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
                 writer.entry(key, value, deadline_ms).await?;
                 keys += 1;
             }
-            if keys % KEYS_AT_ONCE == 0 {
+            if keys.is_multiple_of(KEYS_AT_ONCE) {
                 self.archive.jobs.lock().note_keys(kind, keys, sizes.keys);
                 self.check_going_on()?;
                 self.runtime.breathe().await;

@@ -264,10 +264,9 @@ fn a_rewrite_replaces_the_files_and_keeps_them_as_history() {
             .count(),
         3
     );
-    let mut first = manifest.base.as_ref().unwrap().incr.unwrap();
-    for file in &manifest.increments {
-        assert_eq!(file.seq, first);
-        first += 1;
+    let first = manifest.base.as_ref().unwrap().incr.unwrap();
+    for (seq, file) in (first..).zip(&manifest.increments) {
+        assert_eq!(file.seq, seq);
     }
     assert_eq!(store.stats().aof.rewrites.done, 3 + 1);
     let store = store.restart(CrashMode::ProcessKilled);
