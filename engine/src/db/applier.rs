@@ -227,6 +227,7 @@ impl<S: Storage> Applier<S> {
             position: core.freezes_at(self.position),
             machine: core.machine.save(),
             ranges: core.ranges.freeze(),
+            archived: core.archive_entries(),
         });
         self.leave_out_below(&core.machine);
         core.visible.store(self.seq, Release);

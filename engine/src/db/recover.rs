@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use parking_lot::Mutex;
 
 use super::applier::Applier;
+use super::archive::Archive;
 use super::commit::Commit;
 use super::core::Core;
 use super::machine::{Entry, Machine};
@@ -152,6 +153,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             flush_without_log: AtomicBool::new(false),
             replaying: AtomicBool::new(true),
             next_id: AtomicU64::new(manifest.next_object),
+            archive: Archive::new(options.archive.clone(), options.memory_bytes),
             manifest: async_lock::Mutex::new(manifest),
             memtables_made: AtomicU64::new(1),
             doomed: Mutex::default(),
@@ -354,6 +356,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         for signal in [&self.flush_wanted, &self.compaction_wanted, &self.changed] {
             signal.notify();
         }
+        self.archive.wake();
     }
 
     /// Ends the background tasks and waits for them.

@@ -333,6 +333,11 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         edit: Edit,
     ) -> Result<()> {
         let opened = self.open_added(&edit).await?;
+        let ranges: Vec<(u32, u64)> = news
+            .iter()
+            .map(|new| (new.range, new.applied.index))
+            .collect();
+        self.archive_gap(self.changes_keys(&news)).await;
         let states: Vec<(u32, RangeState)> = news
             .into_iter()
             .map(|new| (new.range, new.into_state(reserved)))
@@ -357,12 +362,30 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             opened.add_to(view);
         });
         let change = self.ranges.replace(states, reserved.position);
+        for (range, index) in ranges {
+            self.archive_replaced(range, index);
+        }
         drop(manifest);
         self.machine.recount(change);
         self.pressure_changed();
         self.changed.notify();
         self.compaction_wanted.notify();
         Ok(())
+    }
+
+    /// Whether keys come or go with ranges that are replaced, or indices that the archive has begin anew.
+    fn changes_keys(&self, news: &[Replacement]) -> bool {
+        let book = self.ranges.book.lock();
+        let archived = news
+            .iter()
+            .filter(|new| self.machine.is_archived(new.range));
+        archived.into_iter().any(|new| {
+            let changes = |before: &RangeState| {
+                before.counts.keys != 0 || (new.destroyed && before.may_have_keys())
+            };
+            let had = book.ranges.get(&new.range).is_some_and(changes);
+            had || new.counts.keys != 0 || self.archive.feed.is_held(new.range)
+        })
     }
 
     /// Drops what the hash table has of these keys from before `seq`.
