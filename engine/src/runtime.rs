@@ -16,6 +16,8 @@ pub enum Work {
     /// A ring's ticks, and what follows when its storage is done with something. Short, and must not be held up
     /// by anything that blocks: a node that is late is taken for dead.
     Ring,
+    /// Writing the archive: a task that writes a little each second, and one at a time that writes for long.
+    Archive,
 }
 
 /// The host's clock, dice and scheduler. Nothing else in the engine may tell time, draw or spawn.

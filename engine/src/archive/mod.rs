@@ -4,11 +4,22 @@
 //! runs on [`Storage`](crate::Storage) alone: the formats, and the files they are kept in.
 
 pub mod aof;
+mod appender;
 mod crc64;
+mod feed;
 mod lzf;
+mod options;
 pub mod rdb;
+mod retain;
+mod stats;
 
 use crate::storage::Object;
+
+pub(crate) use appender::Appender;
+pub use feed::Effect;
+pub(crate) use feed::{Batch, Feed};
+pub use options::{ArchiveOptions, Fsync};
+pub use stats::{AofStats, ArchiveStats, JobStats, RdbStats};
 
 /// The end of the name of a file of the archive that is not complete. A file gets its own name by
 /// [`Storage::replace`](crate::Storage::replace) when it is complete and synced.

@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 
-use super::keyspace::{PREFIX_BYTES, deadline_place, place};
+use super::keyspace::{PREFIX_BYTES, PlaceKind, deadline_place, place, place_kind};
 use super::{Command, Reply, State, Value, apply};
 use crate::codec::{Decoder, put_bytes, put_varint};
 use crate::db::{Changes, Counts, Entry, Machine};
+use crate::slot::ARCS;
 use crate::{Error, Result, Runtime, Storage};
 
 const COMMAND: u8 = 2;
@@ -166,6 +167,17 @@ impl Machine for Commands {
         self.with_deadline.fetch_add(change.with_deadline, Relaxed);
         // What came may expire at any time.
         self.note_deadline(0);
+    }
+
+    fn is_archived(&self, range: u32) -> bool {
+        range < u32::from(ARCS)
+    }
+
+    fn key_of<'a>(&self, place: &'a [u8]) -> Option<&'a [u8]> {
+        match place_kind(place) {
+            Some(PlaceKind::Key) => place.get(PREFIX_BYTES..),
+            Some(PlaceKind::Deadline) | None => None,
+        }
     }
 
     fn counts(&self) -> bool {

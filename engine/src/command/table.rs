@@ -48,6 +48,10 @@ pub enum Handler {
 pub enum Session {
     /// ASKING.
     Asking,
+    /// BGREWRITEAOF.
+    BgRewriteAof,
+    /// BGSAVE.
+    BgSave,
     /// CLIENT and its subcommands.
     Client,
     /// CLUSTER and its subcommands.
@@ -64,6 +68,8 @@ pub enum Session {
     Hello,
     /// INFO.
     Info,
+    /// LASTSAVE.
+    LastSave,
     /// PING.
     Ping,
     /// QUIT.
@@ -76,6 +82,8 @@ pub enum Session {
     Reset,
     /// RING and its subcommands.
     Ring,
+    /// SAVE.
+    Save,
     /// SELECT.
     Select,
     /// SHUTDOWN.
@@ -219,6 +227,10 @@ pub static TABLE: &[Spec] = &[
         arguments: "key value", summary: "Adds bytes at the end of a value, or sets it. Answers the new length." },
     Spec { name: "asking", arity: 1, group: Cluster, flags: &[Fast], keys: NO_KEY, since: "3.0.0", complexity: "O(1)", handler: ForSession(Session::Asking),
         arguments: "", summary: "Refused: slots move whole, so that nobody is ever redirected by ASK." },
+    Spec { name: "bgrewriteaof", arity: 1, group: Server, flags: &[Admin, NoScript, Dangerous], keys: NO_KEY, since: "1.0.0", complexity: "O(N), N the number of keys, in the background", handler: ForSession(Session::BgRewriteAof),
+        arguments: "", summary: "Rewrites this node's AOF in the background: a base with the keys as they are, and what comes since." },
+    Spec { name: "bgsave", arity: -1, group: Server, flags: &[Admin, NoScript, Dangerous], keys: NO_KEY, since: "1.0.0", complexity: "O(N), N the number of keys, in the background", handler: ForSession(Session::BgSave),
+        arguments: "[SCHEDULE]", summary: "Writes a snapshot (RDB) of this node's keys in the background. SCHEDULE: later, if the AOF is being rewritten." },
     Spec { name: "client", arity: -2, group: Connection, flags: &[NoScript, Loading, Stale], keys: NO_KEY, since: "2.4.0", complexity: "O(1)", handler: ForSession(Session::Client),
         arguments: "subcommand [argument ...]", summary: "Tells the server about the client, or the client about its connection." },
     Spec { name: "cluster", arity: -2, group: Cluster, flags: &[Stale, Loading], keys: NO_KEY, since: "3.0.0", complexity: "O(N), N the number of nodes", handler: ForSession(Session::Cluster),
@@ -273,6 +285,8 @@ pub static TABLE: &[Spec] = &[
         arguments: "[section ...]", summary: "Answers figures about the server, for people and monitors." },
     Spec { name: "keys", arity: 2, group: Generic, flags: &[ReadOnly, Dangerous], keys: NO_KEY, since: "1.0.0", complexity: "O(N), N the number of keys in the store", handler: Store(keys::parse_keys),
         arguments: "pattern", summary: "Answers every key that matches a pattern. SCAN does the same in small steps." },
+    Spec { name: "lastsave", arity: 1, group: Server, flags: &[Loading, Stale, Fast, Admin, Dangerous], keys: NO_KEY, since: "1.0.0", complexity: "O(1)", handler: ForSession(Session::LastSave),
+        arguments: "", summary: "Answers when the last snapshot (RDB) was complete, in seconds of Unix time." },
     Spec { name: "mget", arity: -2, group: STRING, flags: &[ReadOnly, Fast], keys: ALL_KEYS, since: "1.0.0", complexity: "O(N), N the number of keys", handler: Store(strings::parse_mget),
         arguments: "key [key ...]", summary: "Answers the values of keys." },
     Spec { name: "mset", arity: -3, group: STRING, flags: &[Write, DenyOom], keys: KEY_VALUES, since: "1.0.1", complexity: "O(N), N the number of keys", handler: Store(strings::parse_mset),
@@ -303,6 +317,8 @@ pub static TABLE: &[Spec] = &[
         arguments: "", summary: "Makes the connection as it was when it began." },
     Spec { name: "ring", arity: -2, group: Cluster, flags: &[Admin, NoScript, Loading, Stale], keys: NO_KEY, since: "0.1.0", complexity: "O(N), N the number of nodes or ranges", handler: ForSession(Session::Ring),
         arguments: "subcommand [argument ...]", summary: "Operates the cluster: who is a member, how copies move, N, W and R." },
+    Spec { name: "save", arity: 1, group: Server, flags: &[Admin, NoScript, Dangerous], keys: NO_KEY, since: "1.0.0", complexity: "O(N), N the number of keys", handler: ForSession(Session::Save),
+        arguments: "", summary: "Writes a snapshot (RDB) of this node's keys, and answers when it is complete. Other clients go on." },
     Spec { name: "scan", arity: -2, group: Generic, flags: &[ReadOnly], keys: NO_KEY, since: "2.8.0", complexity: "O(COUNT) a call", handler: Store(keys::parse_scan),
         arguments: "cursor [MATCH pattern] [COUNT count] [TYPE type]", summary: "Answers some keys and the cursor to go on with; 0 begins, and 0 ends." },
     Spec { name: "select", arity: 2, group: Connection, flags: &[Loading, Stale, Fast], keys: NO_KEY, since: "1.0.0", complexity: "O(1)", handler: ForSession(Session::Select),

@@ -197,6 +197,11 @@ impl<'a, S: Storage, R: Runtime, M: Machine> Changes<'a, S, R, M> {
         ));
     }
 
+    /// Whether the entry removes all keys of a range.
+    pub(crate) fn clears(&self) -> bool {
+        !self.cleared.is_empty()
+    }
+
     /// What [`Machine::applied`] hears when the entry has taken effect.
     pub fn summary(&mut self) -> &mut M::Summary {
         &mut self.summary

@@ -389,7 +389,10 @@ impl<S: Storage, R: Runtime, M: Machine> Turn<'_, S, R, M> {
             };
             let applied = match &pending.of_range {
                 None => applier.apply(self.core, &pending.entry).await,
-                Some(of) => applier.apply_in_range(self.core, of, &pending.entry).await,
+                Some(of) => match self.core.await_archive(of, &pending.entry).await {
+                    Ok(()) => applier.apply_in_range(self.core, of, &pending.entry).await,
+                    Err(error) => Err(error),
+                },
             };
             let reply = applied.map_err(|error| {
                 self.core.health.fail(error.clone());

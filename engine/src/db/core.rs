@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use super::applier::{Applier, ApplyTurns};
+use super::archive::Archive;
 use super::assumed::Assumed;
 use super::commit::Commit;
 use super::compact::Manual;
@@ -26,10 +27,16 @@ use crate::lsm::manifest::Manifest;
 use crate::lsm::memtable::Memtable;
 use crate::memory::{ChunkSet, Memory};
 use crate::signal::Signal;
-use crate::{MaybeSend, Object, Result, Runtime, Storage, Work};
+use crate::{Error, ErrorKind, MaybeSend, Object, Result, Runtime, Storage, Work};
 
 /// How far clocks that are read at one moment may differ.
 const CLOCK_MARGIN_MS: u64 = 1000;
+
+/// What background work that the store's end cuts short fails with.
+pub(super) fn ending() -> Error {
+    let detail = "the store is being closed";
+    Error::new(ErrorKind::Closed, "working in the background", detail)
+}
 
 /// See the module.
 pub(crate) struct Core<S: Storage, R: Runtime, M: Machine> {
@@ -74,6 +81,9 @@ pub(crate) struct Core<S: Storage, R: Runtime, M: Machine> {
     pub assumed: Assumed,
     /// Tails that replay cut off.
     pub cuts: Mutex<Vec<crate::log::Cut>>,
+
+    /// The AOF and the snapshots.
+    pub archive: Archive<S, R, M>,
 
     // Background.
     pub manifest: async_lock::Mutex<Manifest>,

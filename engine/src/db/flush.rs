@@ -36,6 +36,8 @@ pub(crate) struct Frozen {
     pub machine: Vec<u8>,
     /// How the replicated ranges stood.
     pub ranges: FrozenRanges,
+    /// Entries that the archive had been given by then.
+    pub archived: u64,
 }
 
 impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
@@ -120,6 +122,8 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         // synced when the log is opened to append.
         if self.machine.is_replicated() {
             forwarded = Some(self.forward(frozen).await?);
+            // Nor must the archive.
+            self.await_archived(frozen.archived).await;
         } else if !self.flush_without_log.load(SeqCst) && !self.replaying.load(SeqCst) {
             self.sync_log(frozen.position).await?;
         }

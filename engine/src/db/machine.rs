@@ -103,6 +103,18 @@ pub trait Machine: MaybeSend + MaybeSync + 'static {
         let _ = change;
     }
 
+    /// Whether what entries of a range do is told in the archive.
+    fn is_archived(&self, range: u32) -> bool {
+        let _ = range;
+        false
+    }
+
+    /// The client's key whose value lies at `place`, if one does: what the archive tells of it.
+    fn key_of<'a>(&self, place: &'a [u8]) -> Option<&'a [u8]> {
+        let _ = place;
+        None
+    }
+
     /// Whether it counts keys, and so has to be told of those that [`Changes::deadline_to_count`] has taken to be
     /// absent.
     fn counts(&self) -> bool {

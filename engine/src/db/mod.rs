@@ -5,6 +5,7 @@
 
 mod admit;
 mod applier;
+mod archive;
 mod assumed;
 mod batch;
 mod changes;
@@ -39,6 +40,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use archive::{Began, Busy};
 pub use batch::Batch;
 pub use changes::Changes;
 pub use explain::{Explanation, Step};

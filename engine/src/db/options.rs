@@ -1,5 +1,6 @@
 //! What can be chosen when a store is opened, and what follows from it.
 
+use crate::archive::ArchiveOptions;
 use crate::lsm::compaction::CompactionOptions;
 
 /// When a write is durable enough to be answered.
@@ -35,6 +36,8 @@ pub struct Options {
     pub compaction_bytes_per_second: Option<u64>,
     /// Compress blocks with LZ4 where that saves enough.
     pub compress: bool,
+    /// What else a node writes of its ranges, for Redis's tools and for people. A store without ranges has none.
+    pub archive: ArchiveOptions,
 }
 
 impl Default for Options {
@@ -48,6 +51,7 @@ impl Default for Options {
             compaction: None,
             compaction_bytes_per_second: None,
             compress: true,
+            archive: ArchiveOptions::default(),
         }
     }
 }

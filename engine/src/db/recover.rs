@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use parking_lot::Mutex;
 
 use super::applier::Applier;
+use super::archive::Archive;
 use super::commit::Commit;
 use super::core::Core;
 use super::machine::{Entry, Machine};
@@ -114,6 +115,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         compaction.expire &= machine.expires_in_compaction();
         let mut applier = Applier::new(Arc::clone(&active), chunks);
         applier.seq = manifest.applied_seq;
+        applier.leave_out_below(&machine);
         if let Some(range) = manifest.ranges.first() {
             (applier.index, applier.time_ms) = (range.applied_index, range.applied_time_ms);
         }
@@ -151,6 +153,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             flush_without_log: AtomicBool::new(false),
             replaying: AtomicBool::new(true),
             next_id: AtomicU64::new(manifest.next_object),
+            archive: Archive::new(options.archive.clone(), options.memory_bytes),
             manifest: async_lock::Mutex::new(manifest),
             memtables_made: AtomicU64::new(1),
             doomed: Mutex::default(),
@@ -353,6 +356,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         for signal in [&self.flush_wanted, &self.compaction_wanted, &self.changed] {
             signal.notify();
         }
+        self.archive.wake();
     }
 
     /// Ends the background tasks and waits for them.

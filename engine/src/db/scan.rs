@@ -120,6 +120,12 @@ impl<S: Storage, R: Runtime, M: Machine> Scan<S, R, M> {
 
     /// The next key and its value; `None` past the last.
     pub async fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        let next = self.next_until().await?;
+        Ok(next.map(|(key, value, _)| (key, value)))
+    }
+
+    /// The next key, its value and when it expires, in milliseconds since the Unix epoch (0 for never).
+    pub(crate) async fn next_until(&mut self) -> Result<Option<(&[u8], &[u8], u64)>> {
         if self.until_look == 0 {
             self.look_for_newer_view()?;
         }
@@ -137,10 +143,18 @@ impl<S: Storage, R: Runtime, M: Machine> Scan<S, R, M> {
         }
         if self.visible.record().kind == Kind::PutApart {
             self.fetched = self.fetch().await?;
-            return Ok(Some((self.visible.record().key, &self.fetched)));
+            let Record {
+                key, deadline_ms, ..
+            } = self.visible.record();
+            return Ok(Some((key, &self.fetched, deadline_ms)));
         }
-        let Record { key, value, .. } = self.visible.record();
-        Ok(Some((key, value)))
+        let Record {
+            key,
+            value,
+            deadline_ms,
+            ..
+        } = self.visible.record();
+        Ok(Some((key, value, deadline_ms)))
     }
 
     /// When the record that was lent last expires, in milliseconds since the Unix epoch; 0 for never.

@@ -49,6 +49,7 @@ struct Shared {
     compaction: Lane,
     upkeep: Lane,
     ring: Lane,
+    archive: Lane,
 }
 
 impl NativeRuntime {
@@ -66,6 +67,8 @@ impl NativeRuntime {
             compaction: Lane::new("trilith-compact", threads.compaction),
             upkeep: Lane::new("trilith-upkeep", 1),
             ring: Lane::unblocked("trilith-ring"),
+            // One that writes a little each second, and one that writes for long.
+            archive: Lane::new("trilith-archive", 2),
         }))
     }
 
@@ -74,12 +77,13 @@ impl NativeRuntime {
     pub fn shutdown(&self) {
         let Shared {
             ring,
+            archive,
             upkeep,
             compaction,
             flush,
             ..
         } = &*self.0;
-        for lane in [ring, upkeep, compaction, flush] {
+        for lane in [ring, archive, upkeep, compaction, flush] {
             lane.close();
         }
     }
@@ -90,6 +94,7 @@ impl NativeRuntime {
             Work::Compaction => &self.0.compaction,
             Work::Upkeep => &self.0.upkeep,
             Work::Ring => &self.0.ring,
+            Work::Archive => &self.0.archive,
         }
     }
 }
@@ -145,15 +150,20 @@ mod tests {
     fn each_kind_of_work_has_its_own_thread_which_may_block() {
         let runtime = NativeRuntime::new();
         let (send, receive) = mpsc::channel();
-        for work in [Work::Flush, Work::Compaction, Work::Upkeep] {
+        for work in [Work::Flush, Work::Compaction, Work::Upkeep, Work::Archive] {
             let send = send.clone();
             runtime.spawn(work, async move {
                 let name = thread::current().name().unwrap().to_owned();
                 send.send((name, blocking::is_allowed())).unwrap();
             });
         }
-        let ran: HashSet<_> = receive.iter().take(3).collect();
-        let names = ["trilith-flush", "trilith-compact", "trilith-upkeep"];
+        let ran: HashSet<_> = receive.iter().take(4).collect();
+        let names = [
+            "trilith-flush",
+            "trilith-compact",
+            "trilith-upkeep",
+            "trilith-archive",
+        ];
         assert_eq!(ran, names.map(|name| (name.to_owned(), true)).into());
     }
 

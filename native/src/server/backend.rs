@@ -1,8 +1,10 @@
 //! What the server asks of the store.
 
+use trilith::archive::ArchiveStats;
 use trilith::command::{Command, Encoder, Reply};
 use trilith::ring::driver::Consistency;
 
+use super::archive::Asked;
 use super::cluster::Cluster;
 
 /// A store that runs commands. Cloning shares it.
@@ -25,6 +27,12 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// Answers a read at once if memory suffices, and if that is as strong as `how` wants. False, and
     /// nothing written, if not.
     fn execute_now(&self, command: &Command, how: Consistency, out: &mut Encoder<'_>) -> bool;
+
+    /// Has the archive do something, or tell when it did, as Redis answers it.
+    fn archive(&self, asked: Asked) -> impl Future<Output = Reply> + Send {
+        let _ = asked;
+        async { Reply::error("ERR there is no archive") }
+    }
 
     /// Figures for INFO and the metrics.
     fn stats(&self) -> impl Future<Output = Stats> + Send;
@@ -54,6 +62,8 @@ pub struct Stats {
     pub read_only: Option<String>,
     /// There is no room for writes.
     pub disk_full: bool,
+    /// How the archive stands.
+    pub archive: ArchiveStats,
     /// Everything else that is worth watching: in INFO under `Store`, and among the metrics.
     pub more: Vec<Figure>,
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::archive::ArchiveSettings;
 use super::membership::Membership;
 
 /// A key-value store that speaks the Redis protocol.
@@ -83,6 +84,9 @@ pub struct Config {
     /// What an acknowledged write survives.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = AppendFsync::Everysec, env = "TRILITH_APPENDFSYNC")]
     pub appendfsync: AppendFsync,
+    /// The archive: AOF and snapshots.
+    #[command(flatten)]
+    pub archive: ArchiveSettings,
     /// Memory for the hash table, memtables and caches together, such as 512mb or 4gb.
     #[arg(long, value_name = "SIZE", default_value = "512mb", value_parser = parse_size, env = "TRILITH_MEMORY")]
     pub memory: u64,
@@ -167,10 +171,8 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
 impl Config {
     /// The settings that CONFIG GET answers.
     pub fn settings(&self) -> Vec<(&'static str, String)> {
-        vec![
+        let mut settings = vec![
             ("appendfsync", self.appendfsync.name().to_owned()),
-            // The log is always on.
-            ("appendonly", "yes".to_owned()),
             ("bind", self.bind.to_string()),
             ("databases", "1".to_owned()),
             ("dir", self.data.display().to_string()),
@@ -181,9 +183,11 @@ impl Config {
                 "proto-max-bulk-len",
                 trilith::record::VALUE_BYTES_MAX.to_string(),
             ),
-            ("save", String::new()),
             ("timeout", "0".to_owned()),
-        ]
+        ];
+        settings.extend(self.archive.settings());
+        settings.sort();
+        settings
     }
 }
 

@@ -214,6 +214,10 @@ impl<B: Backend> Connection<B> {
                 let text = info::text(&sections, &self.shared, &stats, figures.as_ref());
                 self.reply(Reply::text(text));
             }
+            Answer::Archive(asked) => {
+                let reply = self.backend.archive(asked).await;
+                self.reply(reply);
+            }
             Answer::Cluster => {
                 let stance = &mut self.client.stance;
                 let reply = cluster::answer(session, words, stance, &self.backend).await;

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 
+use super::archive;
 use super::backend::Stats;
 use super::cluster::Figures;
 use super::session::REDIS_VERSION;
@@ -104,9 +105,8 @@ fn memory(shared: &Shared, stats: &Stats) -> Lines {
 }
 
 fn persistence(shared: &Shared, stats: &Stats) -> Lines {
-    vec![
-        ("loading", "0".into()),
-        ("aof_enabled", "1".into()),
+    let mut lines = archive::persistence(&stats.archive);
+    lines.extend([
         ("appendfsync", shared.config.appendfsync.name().into()),
         ("disk_bytes", stats.disk_bytes.to_string()),
         ("disk_full", u8::from(stats.disk_full).to_string()),
@@ -115,7 +115,8 @@ fn persistence(shared: &Shared, stats: &Stats) -> Lines {
             "read_only_reason",
             stats.read_only.clone().unwrap_or_default(),
         ),
-    ]
+    ]);
+    lines
 }
 
 fn totals(shared: &Shared, stats: &Stats) -> Lines {

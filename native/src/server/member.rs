@@ -12,6 +12,7 @@ use trilith::ring::meta::Proposal;
 use trilith::ring::{NodeId, Quorum, RangeId};
 use trilith::{Error, ErrorKind, Result};
 
+use super::archive::{self, Asked};
 use super::backend::{Backend, Figure, Stats};
 use super::cluster::{Cluster, Link, Trouble};
 use super::config::Config;
@@ -183,9 +184,15 @@ impl Backend for Member {
         self.driver.execute_now(command, how, out)
     }
 
+    async fn archive(&self, asked: Asked) -> Reply {
+        archive::answer(self.driver.store().db(), asked).await
+    }
+
     async fn stats(&self) -> Stats {
         let driven = self.driver.stats();
         let mut stats = stats_of(&driven.store);
+        stats.archive = self.driver.store().db().archive();
+        stats.more.extend(archive::figures(&stats.archive));
         if let Some(trouble) = self.trouble() {
             stats.disk_full = trouble.full;
             stats.read_only = Some(trouble.to_string());

@@ -2,6 +2,7 @@
 //!
 //! It parses, routes and prints. What commands do is the engine's; the store behind it is a [`Backend`].
 
+mod archive;
 mod backend;
 mod cluster;
 mod config;
@@ -31,6 +32,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+pub use archive::{ArchiveSettings, Asked};
 pub use backend::{Backend, Figure, Stats};
 pub use cluster::{Cluster, Link};
 #[cfg(feature = "operate")]

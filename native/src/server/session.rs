@@ -7,6 +7,7 @@ use trilith::command::{
     Protocol, Reply, Session, answer_command, parse_integer, pattern, subcommand,
 };
 
+use super::archive::Asked;
 use super::cluster::Stance;
 use super::shared::Shared;
 
@@ -39,6 +40,8 @@ pub enum Answer {
     Shutdown,
     /// Answers about the cluster.
     Cluster,
+    /// Asks the archive.
+    Archive(Asked),
 }
 
 /// Whether what was sent before has to be answered before `session` is looked at: it asks about the
@@ -46,12 +49,16 @@ pub enum Answer {
 pub fn waits_for_replies(session: Session) -> bool {
     matches!(
         session,
-        Session::Cluster
+        Session::BgRewriteAof
+            | Session::BgSave
+            | Session::Cluster
             | Session::Consistency
             | Session::Hello
             | Session::Info
+            | Session::LastSave
             | Session::Reset
             | Session::Ring
+            | Session::Save
             | Session::Shutdown
             | Session::Wait
     )
@@ -92,6 +99,16 @@ impl Client {
             }
             Session::Quit => return Answer::Quit,
             Session::Info => return Answer::Info(words[1..].to_vec()),
+            Session::Save => return Answer::Archive(Asked::Save),
+            Session::BgSave => match words {
+                [_] => return Answer::Archive(Asked::SaveInBackground { scheduled: false }),
+                [_, schedule] if schedule.eq_ignore_ascii_case(b"schedule") => {
+                    return Answer::Archive(Asked::SaveInBackground { scheduled: true });
+                }
+                _ => Reply::SYNTAX,
+            },
+            Session::BgRewriteAof => return Answer::Archive(Asked::Rewrite),
+            Session::LastSave => return Answer::Archive(Asked::LastSave),
             Session::Asking
             | Session::Cluster
             | Session::Consistency

@@ -1,5 +1,6 @@
 //! The store of a node: how it is opened, and its figures.
 
+use trilith::archive::ArchiveStats;
 use trilith::command::StoreStats;
 use trilith::{Options, Sync};
 
@@ -22,6 +23,7 @@ pub(super) fn store_options(config: &Config) -> Options {
         memory_bytes: usize::try_from(config.memory).unwrap_or(usize::MAX),
         // What a restart replays is up to a segment more than was in memory.
         segment_bytes: (config.memory / 8).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
+        archive: config.archive.options(),
         ..Options::default()
     }
 }
@@ -41,6 +43,8 @@ pub(super) fn stats_of(stats: &StoreStats) -> Stats {
         disk_bytes: db.stored_bytes(),
         disk_full: trouble.as_ref().is_some_and(|trouble| trouble.full),
         read_only: trouble.map(|trouble| trouble.to_string()),
+        // Who keeps one says how it stands.
+        archive: ArchiveStats::default(),
         more: figures(db),
     }
 }

@@ -5,6 +5,7 @@ mod export;
 mod files;
 mod from_redis;
 mod keys;
+mod live;
 mod map;
 mod seconds;
 mod to_redis;

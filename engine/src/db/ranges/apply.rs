@@ -59,6 +59,8 @@ impl<S: Storage> Applier<S> {
     ) -> Result<Option<M::Reply>> {
         let before = core.before_next(of.range, entry.index)?;
         let (mut reply, mut change) = (None, Counts::default());
+        let is_archived = core.is_archived(of.range);
+        let (mut effects, mut clears) = (None, false);
         if !of.configures && !entry.payload.is_empty() {
             let scope = Scope {
                 start: of.span.start.clone(),
@@ -68,29 +70,43 @@ impl<S: Storage> Applier<S> {
             let mut changes = Changes::new(core, entry.time_ms, self.seq).within(scope);
             reply = Some(core.machine.apply(entry, &mut changes).await?);
             // Nothing is assumed but while a log is replayed by applying it.
+            clears = is_archived && changes.clears();
             let (batch, summary, _) = changes.into_parts();
             change = M::counted(&summary);
-            self.write_in_range(core, batch)?;
+            if clears {
+                core.archive_clear(of, entry, before.counts.keys);
+            }
+            effects = self.write_in_range(core, batch)?;
             core.machine.applied(summary);
         }
         core.note_applied(of, entry, before.is_held, change)?;
+        let (ops, count) = effects.unwrap_or_default();
+        if is_archived {
+            core.archive_entry(of, entry, Ops::of(&ops, count));
+        } else {
+            core.note_unarchived(count);
+        }
+        if clears {
+            core.archive_cleared();
+        }
         self.freeze_if_full(core);
         Ok(reply)
     }
 
+    /// Writes what an entry does, and gives it back.
     fn write_in_range<R: Runtime, M: Machine>(
         &mut self,
         core: &Core<S, R, M>,
         batch: Batch,
-    ) -> Result<()> {
+    ) -> Result<Option<(Bytes, u64)>> {
         if batch.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let (ops, count) = batch.into_ops()?;
         let written = self.apply_ops(core, &ops, Ops::of(&ops, count));
         written.inspect_err(|error| core.health.fail(error.clone()))?;
         core.visible.store(self.seq, Release);
-        Ok(())
+        Ok(Some((ops, count)))
     }
 }
 
@@ -158,6 +174,7 @@ impl<S: Storage, R: Runtime, M: Machine> Applying<'_, S, R, M> {
         self.core.await_memory().await?;
         let (of, entry) = logged.of_range(range, span);
         let core = self.core;
+        core.await_archive(&of, &entry).await?;
         self.applier()?.apply_in_range(core, &of, &entry).await
     }
 
@@ -188,6 +205,11 @@ impl<S: Storage, R: Runtime, M: Machine> Applying<'_, S, R, M> {
         let seq = self.applier()?.seq;
         let found = self.core.get(key, seq, &mut ()).await?;
         Ok(found.map(|(value, _)| value))
+    }
+
+    /// The first of the sequence numbers below the active memtable.
+    pub(super) fn below_active(&mut self) -> Result<u64> {
+        Ok(self.applier()?.below_active)
     }
 
     /// Leaves `count` sequence numbers out and gives the first of them.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::record::{DESTROYED, Extra};
 use super::{AMNESIAC, Applied, Found, Hard, Logged, Span, no_such_range};
 use crate::Result;
+use crate::db::archive::Reach;
 use crate::db::machine::Counts;
 use crate::lsm::manifest::RangeRecord;
 
@@ -35,6 +36,8 @@ pub(super) struct RangeState {
     pub replacing: Option<u64>,
     /// Where the hash table may still have records of it: it is destroyed.
     pub left_over: Option<Span>,
+    /// The sequence number of the last range delete over all its keys since the store was opened.
+    pub deleted_at: u64,
     /// Log records up to this position are void.
     pub void_upto: u64,
     pub configured: (u64, Bytes),
@@ -118,6 +121,7 @@ impl RangeState {
             generation: 0,
             replacing: None,
             left_over: None,
+            deleted_at: 0,
             hard: Hard {
                 version: extra.hard_version,
                 term: record.term,
@@ -185,9 +189,36 @@ impl Book {
     }
 
     /// Keys of all ranges.
-    pub fn counts(&self) -> Counts {
+    pub(in crate::db) fn counts(&self) -> Counts {
         let counts = self.ranges.values().map(|state| state.counts);
         counts.fold(Counts::default(), Counts::plus)
+    }
+
+    /// The last entry that is applied of each live range that `wanted` names, and the newest one's time.
+    pub(in crate::db) fn positions(
+        &self,
+        wanted: impl Fn(u32) -> bool,
+    ) -> (BTreeMap<u32, u64>, u64) {
+        let live = self.ranges.iter().filter(|(_, state)| !state.destroyed);
+        let (mut at, mut time_ms) = (BTreeMap::new(), 0);
+        for (&range, state) in live.filter(|(range, _)| wanted(**range)) {
+            at.insert(range, state.applied.index);
+            time_ms = state.applied.time_ms.max(time_ms);
+        }
+        (at, time_ms)
+    }
+
+    /// How far each live range that `wanted` names has come.
+    pub(in crate::db) fn reaches(&self, wanted: impl Fn(u32) -> bool) -> BTreeMap<u32, Reach> {
+        let live = self.ranges.iter().filter(|(_, state)| !state.destroyed);
+        live.filter(|(range, _)| wanted(**range))
+            .map(|(&range, state)| {
+                let last = state.held.last_key_value().map(|(&index, _)| index);
+                let known = last.unwrap_or(0).max(state.applied.index);
+                let in_tables = state.flushed;
+                (range, Reach { in_tables, known })
+            })
+            .collect()
     }
 
     pub(super) fn live(&self, range: u32) -> Result<&RangeState> {

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -16,6 +17,9 @@ use super::replace::{Marked, Replacement, Reservation};
 use super::{Span, no_such_range};
 use crate::lsm::levels::Edit;
 use crate::{Result, Runtime, Storage};
+
+/// Others that are to go gather for so long.
+const DESTROY_AFTER: Duration = Duration::from_secs(1);
 
 /// What is wished for, in order, and whose turn it is.
 #[derive(Default)]
@@ -74,6 +78,8 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
 
     /// Ends a range, whose keys lie in `span`. Nothing of it may be applied meanwhile.
     pub(crate) async fn destroy_range(&self, new: Replacement, span: Span) -> Result<()> {
+        // Nobody waits for it, and each flush that it asks for is one more that writers may have to wait for.
+        self.nap(DESTROY_AFTER).await;
         let destroyed = self.wish(vec![new], What::Destroy(span)).await;
         destroyed.map(|_place| ())
     }

@@ -173,7 +173,7 @@ pub(crate) struct Found {
 /// What a store knows of its ranges.
 #[derive(Default)]
 pub(crate) struct Ranges {
-    pub(super) book: Mutex<Book>,
+    pub(in crate::db) book: Mutex<Book>,
     /// Counts the flushes that have moved what is in tables.
     flushes: AtomicU64,
     /// The segment at whose beginning the log was last trimmed.

@@ -55,6 +55,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         core.machine.recount(book.counts());
         *core.ranges.book.lock() = book;
         core.begin_appending(end, settings).await?;
+        core.open_archive(&contents).await;
         core.spawn(Work::Flush, Self::flush_forever);
         core.spawn(Work::Compaction, Self::compact_forever);
         core.spawn(Work::Upkeep, Self::sync_forever);

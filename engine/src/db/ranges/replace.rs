@@ -84,6 +84,7 @@ impl Replacement {
                 version: reserved.hard_version,
                 ..self.hard
             },
+            deleted_at: if self.destroyed { reserved.seq } else { 0 },
             void_upto: reserved.position,
             configured: self.configured,
             applied: self.applied,
@@ -103,6 +104,7 @@ impl Ranges {
         for (range, mut state) in states {
             let before = book.ranges.remove(&range).unwrap_or_default();
             state.generation = before.generation + 1;
+            state.deleted_at = state.deleted_at.max(before.deleted_at);
             if before.hard.version > state.hard.version {
                 state.hard = before.hard;
             }
@@ -141,7 +143,14 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     ) -> Result<()> {
         self.health.check_writable()?;
         let has_keys = self.ranges.book.lock().live(new.range)?.may_have_keys();
-        let reserved = self.wish_for_place(new.clone()).await?;
+        let below = match has_keys {
+            true => None,
+            false => self.reserve_below(new.range).await?,
+        };
+        let reserved = match below {
+            Some(reserved) => reserved,
+            None => self.wish_for_place(new.clone()).await?,
+        };
         let _marked = Marked::new(&self.ranges, vec![new.range]);
         let edit = self.write_range(span, reserved.seq, records).await?;
         let mut new = new;
@@ -165,33 +174,55 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         if has_tables {
             applying.freeze();
         }
-        let seq = applying.reserve(2)?;
-        let reserved = {
-            let mut book = self.ranges.book.lock();
-            for range in of {
-                if let Some(state) = book.ranges.get_mut(range) {
-                    state.replacing = Some(seq);
-                }
-            }
-            let commit = self.commit.lock();
-            Reservation {
-                seq,
-                position: commit.log.end(),
-                epoch: commit.epoch,
-                hard_version: book.next_version(),
-            }
-        };
+        let reserved = self.mark(of, applying.reserve(2)?);
         drop(applying);
         let mut marked = Marked::new(&self.ranges, of.to_vec());
         if has_tables {
-            self.await_flush_before(seq).await?;
+            self.await_flush_before(reserved.seq).await?;
         }
-        // A shorter log would give these positions to records that are not void.
-        let synced = self.sync_log(reserved.position).await;
-        self.check_epoch(&reserved)?;
-        synced?;
+        self.sync_void(&reserved).await?;
         marked.stay();
         Ok(reserved)
+    }
+
+    /// A place for a range of which nothing is here yet: below the active memtable, which holds nothing of it. So
+    /// nothing has to be flushed. `None` if something was there that only a newer number hides.
+    async fn reserve_below(&self, range: u32) -> Result<Option<Reservation>> {
+        let mut applying = self.begin_apply().await?;
+        let seq = applying.below_active()?;
+        if self.ranges.book.lock().live(range)?.deleted_at >= seq {
+            return Ok(None);
+        }
+        let reserved = self.mark(&[range], seq);
+        drop(applying);
+        let mut marked = Marked::new(&self.ranges, vec![range]);
+        self.sync_void(&reserved).await?;
+        marked.stay();
+        Ok(Some(reserved))
+    }
+
+    /// Marks ranges as being replaced. To be called by who has the right to apply.
+    fn mark(&self, of: &[u32], seq: u64) -> Reservation {
+        let mut book = self.ranges.book.lock();
+        for range in of {
+            if let Some(state) = book.ranges.get_mut(range) {
+                state.replacing = Some(seq);
+            }
+        }
+        let commit = self.commit.lock();
+        Reservation {
+            seq,
+            position: commit.log.end(),
+            epoch: commit.epoch,
+            hard_version: book.next_version(),
+        }
+    }
+
+    /// Syncs what is to be void: a shorter log would give these positions to records that are not.
+    async fn sync_void(&self, reserved: &Reservation) -> Result<()> {
+        let synced = self.sync_log(reserved.position).await;
+        self.check_epoch(reserved)?;
+        synced
     }
 
     /// Fails if the log was mended since: what was void has been written again, behind that position.
@@ -302,6 +333,11 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         edit: Edit,
     ) -> Result<()> {
         let opened = self.open_added(&edit).await?;
+        let ranges: Vec<(u32, u64)> = news
+            .iter()
+            .map(|new| (new.range, new.applied.index))
+            .collect();
+        self.archive_gap(self.changes_keys(&news)).await;
         let states: Vec<(u32, RangeState)> = news
             .into_iter()
             .map(|new| (new.range, new.into_state(reserved)))
@@ -326,12 +362,30 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             opened.add_to(view);
         });
         let change = self.ranges.replace(states, reserved.position);
+        for (range, index) in ranges {
+            self.archive_replaced(range, index);
+        }
         drop(manifest);
         self.machine.recount(change);
         self.pressure_changed();
         self.changed.notify();
         self.compaction_wanted.notify();
         Ok(())
+    }
+
+    /// Whether keys come or go with ranges that are replaced, or indices that the archive has begin anew.
+    fn changes_keys(&self, news: &[Replacement]) -> bool {
+        let book = self.ranges.book.lock();
+        let archived = news
+            .iter()
+            .filter(|new| self.machine.is_archived(new.range));
+        archived.into_iter().any(|new| {
+            let changes = |before: &RangeState| {
+                before.counts.keys != 0 || (new.destroyed && before.may_have_keys())
+            };
+            let had = book.ranges.get(&new.range).is_some_and(changes);
+            had || new.counts.keys != 0 || self.archive.feed.is_held(new.range)
+        })
     }
 
     /// Drops what the hash table has of these keys from before `seq`.

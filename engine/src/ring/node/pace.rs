@@ -10,6 +10,9 @@ const LEAST: u64 = 10;
 /// Those that moving begins with.
 const FIRST: u64 = 60;
 
+/// Those that are used while clients write and do not wait.
+const CALM: u64 = 20;
+
 /// All of it.
 const ALL: u64 = 1000;
 
@@ -52,8 +55,11 @@ impl Pace {
         self.beginnings = (self.beginnings.saturating_add(gathered)).min(GATHERED_MOST * BEGINNING);
         self.thousandths = match waits_ms {
             Some(STRAINED_MS..) => (self.thousandths / 2).max(LEAST),
-            // Where clients write, what is too much shows only after a while.
-            Some(_) if moves => (self.thousandths + self.thousandths / 256 + 1).min(ALL),
+            // Not every wait is seen from here: where clients write at all, only little is moved.
+            Some(_) if self.thousandths > CALM => {
+                (self.thousandths - self.thousandths / 16).max(CALM)
+            }
+            Some(_) => (self.thousandths + 1).min(CALM),
             None if moves => (self.thousandths + self.thousandths / 16 + 1).min(ALL),
             // Between one range and the next, too.
             _ => self.thousandths,
@@ -93,9 +99,26 @@ mod tests {
         }
         assert_eq!(pace.rate(64_000), 8_000);
         pace.note(203, Some(1), true, 1);
-        assert!(pace.rate(64_000) < 8_100);
+        assert!(pace.rate(64_000) < 8_000);
         pace.note(204, None, true, 1);
-        assert!(pace.rate(64_000) > 8_400);
+        assert!(pace.rate(64_000) > 7_900);
+    }
+
+    #[test]
+    fn while_clients_write_little_is_moved() {
+        let mut pace = Pace::default();
+        for now_ms in 0..200 {
+            pace.note(now_ms, Some(1), true, 1);
+        }
+        assert_eq!(pace.rate(1_000_000), 1_000 * CALM);
+        for now_ms in 200..300 {
+            pace.note(now_ms, Some(STRAINED_MS), true, 1);
+        }
+        assert_eq!(pace.rate(1_000_000), 1_000 * LEAST);
+        for now_ms in 300..400 {
+            pace.note(now_ms, Some(1), true, 1);
+        }
+        assert_eq!(pace.rate(1_000_000), 1_000 * CALM);
     }
 
     #[test]

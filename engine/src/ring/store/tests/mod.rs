@@ -1,6 +1,7 @@
 //! Tests of whole stores of ranges, on storage that fails and in virtual time.
 
 mod amnesia;
+mod archive;
 mod crash;
 mod flush;
 mod lent;

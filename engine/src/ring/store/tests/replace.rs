@@ -212,7 +212,12 @@ fn a_copy_that_was_destroyed_stays_so() {
     process.commit(9, &[put(9, 1, 1, b"stays")]);
     process.log(8, &as_records(&[put(8, 1, 3, b"z")]));
     process.do_(process.store.destroy(8)).unwrap();
-    assert_eq!(process.get(8, 1), None);
+    let read = Command::Get(key(8, 1));
+    assert!(
+        process
+            .do_(process.store.read_in(8, &read, 0, NOW_MS))
+            .is_err()
+    );
     assert_eq!(process.store.dbsize(), 1);
     assert!(process.do_(process.store.destroy(8)).is_err());
     assert!(process.store.append(8, LogId::default(), &[]).is_err());
@@ -235,6 +240,69 @@ fn a_copy_that_was_destroyed_stays_so() {
     assert_eq!(process.range(8).me.incarnation, later);
     assert_eq!(process.ids(8), []);
     assert!(process.store.destroyed().is_empty());
+}
+
+#[test]
+fn a_copy_that_begins_again_has_nothing_of_the_earlier_one() {
+    let (at, parts) = parts(&source(), 8, 1 << 20);
+    for is_read_before in [true, false] {
+        let process = Process::with(&[8, 9]);
+        process.commit(9, &[put(9, 1, 1, b"stays")]);
+        let old: Vec<_> = (1..=61).map(|n| put(8, 1, n, b"old")).collect();
+        process.commit(8, &old);
+        process.do_(process.store.destroy(8)).unwrap();
+        let me = Member {
+            incarnation: LogId { term: 2, index: 12 },
+            ..founder()
+        };
+        let unknown = Configuration::unknown();
+        process.do_(process.store.found(8, me, &unknown)).unwrap();
+        if is_read_before {
+            assert_eq!((process.get(8, 1), process.get(8, 61)), (None, None));
+        }
+        // Before anything else is flushed: nothing that hid the earlier one may hide this.
+        lay_aside(&process, 8, 77, &parts);
+        let head = head(77, at);
+        let install = (process.store).snapshot_install(8, &head, state(6, Some(2)));
+        process.do_(install).unwrap();
+        let check = |process: &Process| {
+            assert_eq!(process.get(8, 1).unwrap(), b"small");
+            assert_eq!(process.get(8, 60).unwrap(), [60; 300]);
+            assert_eq!(process.get(8, 61), None);
+            assert_eq!(process.get(9, 1).unwrap(), b"stays");
+            assert_eq!(process.store.dbsize(), 61);
+        };
+        check(&process);
+        process.flush();
+        process.do_(process.store.db().compact()).unwrap();
+        check(&process);
+        check(&process.kill());
+    }
+}
+
+#[test]
+fn the_first_copy_of_a_range_is_installed_without_a_flush() {
+    let (at, parts) = parts(&source(), 8, 1 << 20);
+    let process = Process::with(&[8, 9]);
+    process.commit(9, &[put(9, 1, 1, b"stays")]);
+    lay_aside(&process, 8, 77, &parts);
+    let flushes = || process.store.db().stats().flushes;
+    let before = flushes();
+    let head = head(77, at);
+    let install = (process.store).snapshot_install(8, &head, state(6, Some(2)));
+    process.do_(install).unwrap();
+    assert_eq!(flushes(), before);
+    // What is written now is newer than the snapshot, wherever it comes to lie.
+    let n = at.index + 1;
+    process.commit(8, &[put(8, 6, n, b"newer")]);
+    process.commit(9, &[put(9, 1, 2, b"stays too")]);
+    process.flush();
+    process.do_(process.store.db().compact()).unwrap();
+    assert_eq!(process.get(8, n).unwrap(), b"newer");
+    assert_eq!(process.get(8, 60).unwrap(), [60; 300]);
+    assert_eq!(process.get(9, 1).unwrap(), b"stays");
+    let verified = process.do_(process.store.db().verify()).unwrap();
+    assert!(verified.is_sound(), "{:?}", verified.problems);
 }
 
 /// What is yet to end, by number.
