@@ -92,7 +92,7 @@ fn serve(config: Config) -> Result<(), Failure> {
     let mut server = runtime.block_on(Server::bind(config.clone()))?;
     let member = runtime.block_on(server.open())?;
     banner(&config, server.port(), member.id());
-    runtime.block_on(server.run(member, signalled()))
+    runtime.block_on(async { server.run(member, signalled()).await })
 }
 
 fn banner(config: &Config, port: u16, node: NodeId) {
