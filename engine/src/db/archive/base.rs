@@ -123,7 +123,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             Writer::create(storage, name, EncodeOptions::default(), &aux, sizes).await?;
         let core = self.myself.upgrade().ok_or_else(ending)?;
         let mut scan = Scan::new(&core, start.pin.clone(), Range::all())?;
-        let mut keys = 0;
+        let mut keys = 0_u64;
         while let Some((place, value, deadline_ms)) = scan.next_until().await? {
             if let Some(key) = self.machine.key_of(place) {
                 writer.entry(key, value, deadline_ms).await?;
