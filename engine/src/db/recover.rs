@@ -115,7 +115,6 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         compaction.expire &= machine.expires_in_compaction();
         let mut applier = Applier::new(Arc::clone(&active), chunks);
         applier.seq = manifest.applied_seq;
-        applier.leave_out_below(&machine);
         if let Some(range) = manifest.ranges.first() {
             (applier.index, applier.time_ms) = (range.applied_index, range.applied_time_ms);
         }
