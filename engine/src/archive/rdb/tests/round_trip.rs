@@ -97,7 +97,7 @@ fn lengths_of_every_form_come_back() {
         READ_BYTES,
         READ_BYTES + 1,
     ] {
-        let value: Vec<u8> = (0..len).map(|i| ((i * i) >> 3) as u8).collect();
+        let value: Vec<u8> = (0..len as u64).map(|i| ((i * i) >> 3) as u8).collect();
         let entries = vec![
             (b"before".to_vec(), b"b".to_vec(), 0),
             (vec![b'k'; len.min(65_000)], value, 7),
