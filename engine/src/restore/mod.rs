@@ -5,7 +5,7 @@
 //! read goes to a [`Sink`]: a node, a client's connection, or a map in a test. Each answers with a [`Report`]: what came
 //! from which file, what was passed over, and what was torn off.
 //!
-//! Files may be Redis's own. Commands are then interpreted by our own table of commands ([`interpret`]): what Trilith does
+//! Files may be Redis's own. Commands are then interpreted by our own table of commands (`interpret`): what Trilith does
 //! not hold is an error that names it and where it stands, or is counted and passed over. Nothing here changes a
 //! file, but for [`mend`].
 

@@ -102,7 +102,11 @@ impl Trial {
 
 /// How every node is started here.
 pub fn options() -> ServerOptions {
-    ServerOptions::default().arguments(["--memory", "64mb"])
+    // What a node takes is the bus's: no archive is rewritten meanwhile.
+    let alone = ["--appendonly", "no", "--save", ""];
+    ServerOptions::default()
+        .arguments(["--memory", "64mb"])
+        .arguments(alone)
 }
 
 /// Has a node try to join by way of `contact`; what it says in the end.
