@@ -8,7 +8,7 @@ use super::world::{Event, World};
 use crate::ring::effect::{Change, Input};
 use crate::ring::membership::Member;
 use crate::ring::meta::mover::{is_in_place, next_change};
-use crate::ring::node::NodeInput;
+use crate::ring::node::{NodeInput, Packet, Said};
 use crate::ring::range::Range;
 use crate::ring::{NodeId, Quorum, RangeId};
 
@@ -75,6 +75,9 @@ impl Steward {
             }
         }
         self.dead.retain(|node| still_counted.contains(node));
+        for (&range, target) in &self.targets {
+            knock(hosts, range, target, world);
+        }
     }
 
     /// Whether nothing that a promise rests on is away at present.
@@ -138,6 +141,32 @@ impl Steward {
             }
         }
         Ok(())
+    }
+}
+
+/// Asks for copies that know nobody whether they are still wanted: a learner that was told nothing before its node
+/// started again. Where there is a map a node asks by itself, those whom the map names.
+fn knock(hosts: &mut [Host], range: RangeId, target: &Target, world: &World) {
+    let running = |host: &&Host| host.paused.is_none();
+    let copies = hosts.iter().filter(running).filter_map(|host| {
+        let copy = host.running.as_ref()?.node.range(range)?;
+        let knows_nobody = copy.master().is_none() && copy.configuration().members().is_empty();
+        knows_nobody.then(|| copy.me())
+    });
+    for copy in copies.collect::<Vec<_>>() {
+        let voters = target.voters.iter().filter(|&&voter| voter != copy.node);
+        for &voter in voters {
+            let Some(&place) = world.places.get(&voter) else {
+                continue;
+            };
+            let knock = Packet {
+                from: copy.node,
+                to: voter,
+                map_version: 0,
+                said: vec![Said::Knock(range, copy)],
+            };
+            hosts[place].step(NodeInput::Packet(knock), world);
+        }
     }
 }
 

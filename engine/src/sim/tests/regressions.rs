@@ -71,3 +71,17 @@ fn a_stranger_is_passed_on_to_the_master() {
     let report = run(setup);
     assert!(report.is_clean(), "{report:#?}");
 }
+
+/// A learner's node started again before the learner was told anything, and the range went on without it. It knew
+/// nobody to ask.
+#[test]
+fn a_copy_that_knows_nobody_is_asked_for() {
+    let setup = Setup {
+        sync: Sync::EverySecond,
+        millis: 3_750,
+        ..setup(1_795_467_446_031, (3, 2, 2), &[])
+    };
+    let faults = "power@600+702:e716b85c,pause@1226+721:8695f4d,disk-swap@2066+535:1eb11ea,members@2363+134:3ea32583,\
+                  delay@2606+1671:9254aaf2,bit-rot@3072+128:f452193b";
+    keeps_its_promise(with(faults, setup));
+}
