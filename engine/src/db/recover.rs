@@ -28,6 +28,9 @@ use crate::{Error, ErrorKind, Object, Result, Runtime, Storage, Work};
 
 /// Memtables that may wait to be flushed while the log is replayed.
 const FROZEN_MOST: usize = 2;
+/// An arena from which on huge pages are asked for. In less, translating addresses takes little of a random read, and
+/// a store stays as small as what it holds: a huge page is resident for the sake of any record on it.
+const HUGE_FROM_BYTES: usize = 64 << 20;
 
 /// An opening that is dropped midway asks the tasks it has started to end: they hold the store, and with it
 /// the lock.
@@ -102,8 +105,11 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         segments: &[u64],
     ) -> Result<Arc<Self>> {
         let budget = options.budget();
+        let is_large = budget.arena_bytes >= HUGE_FROM_BYTES;
         let memory = Memory::new(budget.table_bytes, budget.arena_bytes, |start, bytes| {
-            runtime.advise_huge(start, bytes);
+            if is_large {
+                runtime.advise_huge(start, bytes);
+            }
         })?;
         // A value that lies with its key has to fit where records lie.
         options.large_value_bytes = options.large_value_bytes.min(memory.chunk_bytes() / 2);

@@ -10,8 +10,8 @@ use super::memory::most_resident_bytes;
 use super::secret::{SECRET, guarded};
 use super::trial::{PATIENCE, Trial};
 
-/// What a node under a little load may take meanwhile, for reasons of its own: what `--memory` lets it have.
-const SLACK_BYTES: u64 = 64 << 20;
+/// What a node under a little load may take meanwhile, for reasons of its own. It takes 5 MB.
+const SLACK_BYTES: u64 = 24 << 20;
 
 const FOUR_GIGABYTES: [u8; 5] = [0xff, 0xff, 0xff, 0xff, 1];
 

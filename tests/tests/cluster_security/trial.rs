@@ -102,11 +102,7 @@ impl Trial {
 
 /// How every node is started here.
 pub fn options() -> ServerOptions {
-    // What a node takes is the bus's: no archive is rewritten meanwhile.
-    let alone = ["--appendonly", "no", "--save", ""];
-    ServerOptions::default()
-        .arguments(["--memory", "64mb"])
-        .arguments(alone)
+    ServerOptions::default().arguments(["--memory", "64mb"])
 }
 
 /// Has a node try to join by way of `contact`; what it says in the end.
