@@ -64,9 +64,8 @@ impl Workload {
     /// How many writes must have survived.
     fn least(&self, progress: &Progress, mode: CrashMode, now: Duration) -> usize {
         let acked = progress.acked.borrow();
-        let loses_power = matches!(mode, CrashMode::PowerLoss | CrashMode::PowerLossTorn { .. });
         match self.sync {
-            Sync::EverySecond if loses_power => {
+            Sync::EverySecond if mode.loses_power() => {
                 let last_second = now.saturating_sub(Duration::from_secs(1));
                 acked.partition_point(|&at| at < last_second)
             }

@@ -191,6 +191,17 @@ pub struct ScanArgs {
 }
 
 impl Command {
+    /// SET without a condition.
+    pub fn set(key: Bytes, value: Bytes, expiry: Expiry) -> Self {
+        Self::Set(Set {
+            key,
+            value,
+            expiry,
+            condition: Condition::Always,
+            get: false,
+        })
+    }
+
     /// The keys that it reads or writes, in the order it names them.
     pub fn keys(&self) -> impl Iterator<Item = &Bytes> {
         let command = match self {

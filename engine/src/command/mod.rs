@@ -26,7 +26,7 @@ mod strings;
 mod subcommands;
 pub mod table;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod usage;
 mod words;
 

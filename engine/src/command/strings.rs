@@ -49,13 +49,7 @@ fn parse_set_in(args: &mut Args<'_>, unit: Unit) -> Result<Command, Reply> {
     let key = args.take();
     let number = args.integer()?;
     let deadline = expiry::positive(number, unit, true, args.command())?;
-    Ok(Command::Set(Set {
-        key,
-        value: args.take(),
-        expiry: Expiry::Set(deadline),
-        condition: Condition::Always,
-        get: false,
-    }))
+    Ok(Command::set(key, args.take(), Expiry::Set(deadline)))
 }
 
 pub(super) fn parse_setex(args: &mut Args<'_>) -> Result<Command, Reply> {

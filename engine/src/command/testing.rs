@@ -47,12 +47,12 @@ pub(super) const LINES: &[&str] = &[
 ];
 
 /// Keys with their values and deadlines, at a moment.
-pub(super) struct Store {
-    pub(super) now_ms: u64,
-    pub(super) keys: BTreeMap<Vec<u8>, Value>,
+pub(crate) struct Store {
+    pub(crate) now_ms: u64,
+    pub(crate) keys: BTreeMap<Vec<u8>, Value>,
 }
 
-pub(super) fn words(line: &str) -> Vec<Bytes> {
+pub(crate) fn words(line: &str) -> Vec<Bytes> {
     line.split_whitespace()
         .map(|word| Bytes::copy_from_slice(word.as_bytes()))
         .collect()

@@ -129,16 +129,14 @@ pub(super) fn expiry_of(deadline_ms: u64) -> Expiry {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn words(line: &str) -> Vec<Bytes> {
-        let words = line.split(' ');
-        words
-            .map(|word| Bytes::copy_from_slice(word.as_bytes()))
-            .collect()
-    }
+    use crate::command::testing::words;
 
     fn change(line: &str) -> Change {
-        match read(&words(line)) {
+        change_of(&words(line))
+    }
+
+    fn change_of(words: &[Bytes]) -> Change {
+        match read(words) {
             Some(Foreign::Change { change, .. }) => change,
             other => panic!("{other:?}"),
         }
@@ -154,7 +152,9 @@ mod tests {
 
     #[test]
     fn nothing_written_makes_no_key() {
-        let nothing = change("setrange k 9 ");
+        let mut words = words("setrange k 9");
+        words.push(Bytes::new());
+        let nothing = change_of(&words);
         assert_eq!(nothing.apply(None), None);
         assert_eq!(nothing.apply(Some(b"a")).unwrap(), b"a");
     }

@@ -200,22 +200,12 @@ impl<'a, K: Sink> Interpreter<'a, K> {
                 return self.tell(offset, Command::Del(vec![key])).await;
             }
         }
-        self.tell(offset, set(key, value, expiry)).await
+        self.tell(offset, Command::set(key, value, expiry)).await
     }
 
     async fn apply(&mut self, offset: u64, command: Command) -> Result<()> {
         match command {
-            Command::Set(set) if set.condition == Condition::Always => match set.expiry {
-                Expiry::Keep => {
-                    self.tell(offset, self::set(set.key, set.value, Expiry::Keep))
-                        .await
-                }
-                Expiry::Clear => self.put(offset, set.key, set.value, 0).await,
-                Expiry::Set(deadline) => {
-                    let deadline_ms = self.moment(deadline);
-                    self.put(offset, set.key, set.value, deadline_ms).await
-                }
-            },
+            Command::Set(set) if set.condition == Condition::Always => self.set(offset, set).await,
             Command::Set(set) => self.set_if(offset, set).await,
             Command::GetSet { key, value } => self.put(offset, key, value, 0).await,
             Command::SetNx { key, value } => {
@@ -271,17 +261,20 @@ impl<'a, K: Sink> Interpreter<'a, K> {
         if is_there != (set.condition == Condition::Present) {
             return Ok(());
         }
-        match set.expiry {
+        self.set(offset, set).await
+    }
+
+    /// A SET that takes place.
+    async fn set(&mut self, offset: u64, set: Set) -> Result<()> {
+        let deadline_ms = match set.expiry {
             Expiry::Keep => {
-                self.tell(offset, self::set(set.key, set.value, Expiry::Keep))
-                    .await
+                let command = Command::set(set.key, set.value, Expiry::Keep);
+                return self.tell(offset, command).await;
             }
-            Expiry::Clear => self.put(offset, set.key, set.value, 0).await,
-            Expiry::Set(deadline) => {
-                let deadline_ms = self.moment(deadline);
-                self.put(offset, set.key, set.value, deadline_ms).await
-            }
-        }
+            Expiry::Clear => 0,
+            Expiry::Set(deadline) => self.moment(deadline),
+        };
+        self.put(offset, set.key, set.value, deadline_ms).await
     }
 
     async fn expire(&mut self, offset: u64, expire: Expire) -> Result<()> {
@@ -312,7 +305,7 @@ impl<'a, K: Sink> Interpreter<'a, K> {
                 let Some(value) = change.apply(before.as_deref()) else {
                     return Ok(());
                 };
-                self.tell(offset, set(key, value.into(), Expiry::Keep))
+                self.tell(offset, Command::set(key, value.into(), Expiry::Keep))
                     .await
             }
             Foreign::Copy { from, to, .. } if from == to => Ok(()),
@@ -430,16 +423,6 @@ fn allows(condition: ExpireCondition, before_ms: u64, deadline_ms: u64) -> bool 
         || condition.present && !has_one
         || condition.later && (!has_one || deadline_ms <= before_ms)
         || condition.earlier && has_one && deadline_ms >= before_ms)
-}
-
-fn set(key: Bytes, value: Bytes, expiry: Expiry) -> Command {
-    Command::Set(Set {
-        key,
-        value,
-        expiry,
-        condition: Condition::Always,
-        get: false,
-    })
 }
 
 fn expire_at(key: Bytes, deadline_ms: u64) -> Command {

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use futures_lite::future::block_on;
 
 use super::log::{Depth, Log};
 use super::{Options, Report, Sink};
 use crate::archive::aof::{Manifest, names};
-use crate::command::{Command, Reply, State, Value, apply};
+use crate::command::testing::Store;
+use crate::command::{Command, Reply, Value, apply};
 use crate::storage::{MemoryStorage, Object, Storage, Writer};
 use crate::{Error, Result};
 
@@ -16,25 +16,24 @@ use crate::{Error, Result};
 pub(super) type Pairs = BTreeMap<Vec<u8>, (Vec<u8>, u64)>;
 
 /// A keyspace in a map, at a moment.
-#[derive(Default)]
 pub(super) struct MapSink {
-    pub(super) now_ms: u64,
-    pub(super) keys: BTreeMap<Vec<u8>, Value>,
+    pub(super) store: Store,
     pub(super) commands: usize,
 }
 
 impl MapSink {
     pub(super) fn at(now_ms: u64) -> Self {
+        let keys = BTreeMap::new();
         Self {
-            now_ms,
-            ..Self::default()
+            store: Store { now_ms, keys },
+            commands: 0,
         }
     }
 
     /// What it holds that is alive.
     pub(super) fn pairs(&self) -> Pairs {
-        let alive = |value: &Value| value.deadline_ms == 0 || value.deadline_ms > self.now_ms;
-        let keys = self.keys.iter().filter(|(_, value)| alive(value));
+        let alive = |value: &Value| value.deadline_ms == 0 || value.deadline_ms > self.store.now_ms;
+        let keys = self.store.keys.iter().filter(|(_, value)| alive(value));
         keys.map(|(key, value)| (key.clone(), (value.bytes.to_vec(), value.deadline_ms)))
             .collect()
     }
@@ -45,44 +44,9 @@ impl Sink for MapSink {
         let mut replies = Vec::new();
         self.commands += batch.len();
         for command in batch {
-            replies.push(apply(&command, self).await?);
+            replies.push(apply(&command, &mut self.store).await?);
         }
         Ok(replies)
-    }
-}
-
-impl State for MapSink {
-    fn now_ms(&self) -> u64 {
-        self.now_ms
-    }
-
-    fn seed(&self) -> u64 {
-        0
-    }
-
-    async fn get(&mut self, key: &[u8]) -> Result<Option<Value>> {
-        let found = self.keys.get(key).cloned();
-        Ok(found.filter(|value| value.deadline_ms == 0 || value.deadline_ms > self.now_ms))
-    }
-
-    async fn exists(&mut self, key: &[u8]) -> Result<Option<u64>> {
-        Ok(self.get(key).await?.map(|value| value.deadline_ms))
-    }
-
-    async fn put(&mut self, key: &[u8], value: &[u8], deadline_ms: u64) -> Result<()> {
-        let bytes = Bytes::copy_from_slice(value);
-        self.keys.insert(key.to_vec(), Value { bytes, deadline_ms });
-        Ok(())
-    }
-
-    async fn delete(&mut self, key: &[u8]) -> Result<()> {
-        self.keys.remove(key);
-        Ok(())
-    }
-
-    async fn clear(&mut self) -> Result<()> {
-        self.keys.clear();
-        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use super::simulation::Simulation;
 use super::steward::master_of;
 use super::world::Event;
 use crate::ErrorKind::{Failed, Full, ReadOnly, Unknown};
-use crate::command::{Command, Condition, Expiry, Set, command_payload};
+use crate::command::{Command, Expiry, command_payload};
 use crate::db::Sync;
 use crate::random::Random;
 use crate::ring::effect::Input;
@@ -251,14 +251,8 @@ impl Simulation {
             .collect();
         let place = random.index(lanes.len().max(1));
         let number = Bytes::from(random.next().to_string());
-        let set = Set {
-            key,
-            value: number,
-            condition: Condition::Always,
-            get: false,
-            expiry: Expiry::Clear,
-        };
-        lanes.get_mut(place)?.rot = Some(command_payload(&Command::Set(set)));
+        let set = Command::set(key, number, Expiry::Clear);
+        lanes.get_mut(place)?.rot = Some(command_payload(&set));
         Some(Undo::Nothing)
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::checkers::{Key, Op, Reply as Seen, Ttl, Value};
 use super::keys::{KINDS, Keys, Kind, Named};
-use crate::command::{Command, Condition, Deadline, Expiry, Reply, Set, TtlForm};
+use crate::command::{Command, Deadline, Expiry, Reply, TtlForm};
 use crate::random::Random;
 use crate::ring::RangeId;
 use crate::ring::effect::ReadLevel;
@@ -136,7 +136,7 @@ impl Workload {
         match random.below(20) {
             0..=6 => (
                 Op::Set(key.key, value),
-                set(key.name, text, Expiry::Clear),
+                Command::set(key.name, text, Expiry::Clear),
                 false,
             ),
             7..=12 => (Op::Get(key.key), Command::Get(key.name), true),
@@ -195,7 +195,7 @@ impl Workload {
             0..=2 => {
                 let (value, ttl_ms) = (self.value(), 20 + random.below(1_500));
                 let expiry = Expiry::Set(Deadline::In(ttl_ms as i64));
-                let command = set(key.name, padded(value, random), expiry);
+                let command = Command::set(key.name, padded(value, random), expiry);
                 (
                     Op::SetWithTtl {
                         key: key.key,
@@ -299,14 +299,4 @@ fn padded(value: u64, random: &mut Random) -> Bytes {
         0
     };
     format!("{value:<width$}").into()
-}
-
-fn set(key: Bytes, value: Bytes, expiry: Expiry) -> Command {
-    Command::Set(Set {
-        key,
-        value,
-        expiry,
-        condition: Condition::Always,
-        get: false,
-    })
 }

@@ -36,6 +36,14 @@ pub struct RestoreArgs {
     #[arg(long, value_name = "DIR")]
     pub into: PathBuf,
 
+    /// How it is loaded.
+    #[command(flatten)]
+    pub loading: LoadingArgs,
+}
+
+/// How files are loaded, wherever they go.
+#[derive(Clone, Debug, clap::Args)]
+pub struct LoadingArgs {
     /// Pass over what Trilith does not hold, such as lists, and count it.
     #[arg(long)]
     pub skip_unsupported: bool,
@@ -71,17 +79,9 @@ pub struct ImportArgs {
     #[arg(long, requires = "port")]
     pub allow_flush: bool,
 
-    /// Pass over what Trilith does not hold, such as lists, and count it.
-    #[arg(long)]
-    pub skip_unsupported: bool,
-
-    /// Memory to use, such as 512mb.
-    #[arg(long, value_name = "SIZE", default_value = "512mb", value_parser = parse_size)]
-    pub memory: u64,
-
-    /// Say what was done in JSON.
-    #[arg(long)]
-    pub json: bool,
+    /// How it is loaded.
+    #[command(flatten)]
+    pub loading: LoadingArgs,
 }
 
 /// Write the keys of a directory that no node runs on to files that Redis reads.

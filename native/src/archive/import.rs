@@ -16,11 +16,11 @@ pub fn import(args: &ImportArgs) -> Result<(), Problem> {
     let source = Source::find(&args.source)?;
     let wanted = Wanted {
         to: None,
-        skip_unsupported: args.skip_unsupported,
+        skip_unsupported: args.loading.skip_unsupported,
     };
     let (report, keys, where_to) = match (&args.into, args.port) {
         (Some(into), _) => {
-            let made = block_on(into_directory(&source, wanted, into, args.memory))?;
+            let made = block_on(into_directory(&source, wanted, into, args.loading.memory))?;
             (made.0, made.1, format!("into {}", into.display()))
         }
         (None, port) => {
@@ -32,7 +32,7 @@ pub fn import(args: &ImportArgs) -> Result<(), Problem> {
             (report, keys, format!("into the server at {address}"))
         }
     };
-    put_out(match args.json {
+    put_out(match args.loading.json {
         true => show::report_json(&source, &report, keys).to_string(),
         false => show::report(&source, &report, keys, &where_to),
     })

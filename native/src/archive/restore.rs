@@ -22,10 +22,15 @@ pub fn restore(args: &RestoreArgs) -> Result<(), Problem> {
     let source = Source::find(&args.from)?;
     let wanted = Wanted {
         to: args.to,
-        skip_unsupported: args.skip_unsupported,
+        skip_unsupported: args.loading.skip_unsupported,
     };
-    let (report, keys) = block_on(into_directory(&source, wanted, &args.into, args.memory))?;
-    put_out(match args.json {
+    let (report, keys) = block_on(into_directory(
+        &source,
+        wanted,
+        &args.into,
+        args.loading.memory,
+    ))?;
+    put_out(match args.loading.json {
         true => show::report_json(&source, &report, keys).to_string(),
         false => show::report(
             &source,

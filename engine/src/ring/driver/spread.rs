@@ -107,13 +107,7 @@ fn part_of(command: &Command, numbers: &[usize]) -> Option<Command> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn words(line: &str) -> Vec<Bytes> {
-        let words = line.split(' ');
-        words
-            .map(|word| Bytes::copy_from_slice(word.as_bytes()))
-            .collect()
-    }
+    use crate::command::testing::words;
 
     #[test]
     fn keys_of_one_slot_stay_together_and_in_order() {

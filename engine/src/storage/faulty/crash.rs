@@ -46,8 +46,14 @@ impl CrashMode {
             .chain(torn)
     }
 
-    fn loses_power(self) -> bool {
+    /// Whether what was not synced may be lost.
+    pub fn loses_power(self) -> bool {
         matches!(self, Self::PowerLoss | Self::PowerLossTorn { .. })
+    }
+
+    /// Whether something may survive in part.
+    pub fn is_torn(self) -> bool {
+        self.dice().is_some()
     }
 
     fn dice(self) -> Option<Random> {

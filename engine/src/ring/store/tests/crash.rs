@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::random::Random;
 use crate::storage::faulty::{Fault, Moment, OpKind, When};
 
 const A: RangeId = 10;
@@ -292,26 +291,15 @@ fn check(storage: &FaultyStorage, sync: Sync, notes: &Notes, loses_power: bool, 
 
 /// Checks what each of some modes leaves, all of them if there is time.
 fn check_modes(storage: &FaultyStorage, sync: Sync, notes: &Notes, dice: &mut Random, torn: bool) {
-    let long = std::env::var("TRILITH_LONG").is_ok();
-    let modes: Vec<CrashMode> = CrashMode::all(0..4).collect();
-    let drawn = dice.index(modes.len());
-    for (number, mode) in modes.into_iter().enumerate() {
-        if number > 1 && number != drawn && !long {
-            continue;
-        }
-        let (loses_power, tears) = match mode {
-            CrashMode::ProcessKilled => (false, false),
-            CrashMode::ProcessKilledTorn { .. } => (false, true),
-            CrashMode::PowerLoss => (true, false),
-            CrashMode::PowerLossTorn { .. } => (true, true),
-        };
+    for mode in modes_to_check(dice) {
         eprintln!("{mode:?}, {sync:?}");
+        let survivor = storage.restart(mode);
         check(
-            &storage.restart(mode),
+            &survivor,
             sync,
             notes,
-            loses_power,
-            torn || tears,
+            mode.loses_power(),
+            torn || mode.is_torn(),
         );
     }
 }

@@ -15,8 +15,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::RangeStore;
-use crate::command::{Command, Condition, Expiry, Reply, Set, command_payload};
+use crate::command::{Command, Expiry, Reply, command_payload};
 use crate::db::{Options, Sync};
+use crate::random::Random;
 use crate::ring::Quorum;
 use crate::ring::effect::{HardState, Record};
 use crate::ring::entry::{Content, Entry};
@@ -162,18 +163,27 @@ fn key(range: RangeId, n: u64) -> Bytes {
     format!("{tag}{n}").into()
 }
 
+/// The modes to crash in: the exact ones and one torn one that is drawn, or all if there is time.
+fn modes_to_check(dice: &mut Random) -> Vec<CrashMode> {
+    let mut modes: Vec<CrashMode> = CrashMode::all(0..4).collect();
+    if std::env::var("TRILITH_LONG").is_err() {
+        let drawn = dice.index(modes.len());
+        modes = modes
+            .into_iter()
+            .enumerate()
+            .filter(|&(number, _)| number < 2 || number == drawn)
+            .map(|(_, mode)| mode)
+            .collect();
+    }
+    modes
+}
+
 fn set(range: RangeId, n: u64, value: &[u8]) -> Command {
     set_for(range, n, value, Expiry::Clear)
 }
 
 fn set_for(range: RangeId, n: u64, value: &[u8], expiry: Expiry) -> Command {
-    Command::Set(Set {
-        key: key(range, n),
-        value: Bytes::copy_from_slice(value),
-        condition: Condition::Always,
-        get: false,
-        expiry,
-    })
+    Command::set(key(range, n), Bytes::copy_from_slice(value), expiry)
 }
 
 fn entry(term: u64, index: u64, content: Content) -> Arc<Entry> {

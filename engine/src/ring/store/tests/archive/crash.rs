@@ -268,21 +268,10 @@ fn check(storage: &FaultyStorage, sync: Sync, notes: &Notes, loses_power: bool, 
 }
 
 fn check_modes(storage: &FaultyStorage, sync: Sync, notes: &Notes, dice: &mut Random) {
-    let long = std::env::var("TRILITH_LONG").is_ok();
-    let modes: Vec<CrashMode> = CrashMode::all(0..4).collect();
-    let drawn = dice.index(modes.len());
-    for (number, mode) in modes.into_iter().enumerate() {
-        if number > 1 && number != drawn && !long {
-            continue;
-        }
-        let (loses_power, is_torn) = match mode {
-            CrashMode::ProcessKilled => (false, false),
-            CrashMode::ProcessKilledTorn { .. } => (false, true),
-            CrashMode::PowerLoss => (true, false),
-            CrashMode::PowerLossTorn { .. } => (true, true),
-        };
+    for mode in modes_to_check(dice) {
         eprintln!("{mode:?}, {sync:?}");
-        check(&storage.restart(mode), sync, notes, loses_power, is_torn);
+        let survivor = storage.restart(mode);
+        check(&survivor, sync, notes, mode.loses_power(), mode.is_torn());
     }
 }
 
@@ -354,7 +343,7 @@ fn a_crash_while_the_archive_is_opened_leaves_one_as_well() {
             open(&again);
             eprintln!("operation {index}, {mode:?}, then {point:?}");
             let twice = again.restart(CrashMode::PowerLoss);
-            let is_torn = matches!(mode, CrashMode::PowerLossTorn { .. });
+            let is_torn = mode.loses_power() && mode.is_torn();
             // It may have lost more than the first crash had.
             let notes = Notes {
                 has_begun: notes.has_begun,
