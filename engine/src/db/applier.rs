@@ -28,6 +28,9 @@ pub(crate) const IN_MEMTABLE: u64 = 0;
 pub(crate) struct Applier<S: Storage> {
     /// The last sequence number given.
     pub seq: u64,
+    /// Of two sequence numbers, below all in the active memtable and above all before it, the first: for the tables of
+    /// ranges of which nothing is here yet.
+    pub below_active: u64,
     /// The last entry applied.
     pub index: u64,
     /// The time of the last entry applied.
@@ -43,6 +46,7 @@ impl<S: Storage> Applier<S> {
     pub(crate) fn new(active: Arc<Memtable>, chunks: ChunkSet) -> Self {
         Self {
             seq: 0,
+            below_active: 0,
             index: 0,
             time_ms: 0,
             position: 0,
@@ -198,6 +202,18 @@ impl<S: Storage> Applier<S> {
         }
     }
 
+    /// Leaves out the sequence numbers below the active memtable, which is empty, where there are ranges. Gives the
+    /// number up to which nothing comes any more.
+    pub(super) fn leave_out_below<M: Machine>(&mut self, machine: &M) -> u64 {
+        if !machine.is_replicated() {
+            return u64::MAX;
+        }
+        let complete_upto = self.seq;
+        self.below_active = self.seq + 1;
+        self.seq += 2;
+        complete_upto
+    }
+
     /// As [`Self::freeze`]; a memtable that holds nothing still moves what is recorded of ranges.
     pub(super) fn freeze_even_empty<R: Runtime, M: Machine>(&mut self, core: &Core<S, R, M>) {
         let (next, chunks) = core.new_memtable();
@@ -217,6 +233,9 @@ impl<S: Storage> Applier<S> {
             ranges: core.ranges.freeze(),
             archived: core.archive_entries(),
         });
+        let complete_upto = self.leave_out_below(&core.machine);
+        core.complete_upto.store(complete_upto, Release);
+        core.visible.store(self.seq, Release);
         core.pressure_changed();
         core.flush_wanted.notify();
     }

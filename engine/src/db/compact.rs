@@ -120,9 +120,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
 
     /// Behind this, tables of ranges may come that have older numbers than tables which are there.
     fn complete_upto(&self) -> u64 {
-        let visible = self.visible.load(Acquire);
+        // In this order: a memtable that is frozen in between makes more complete, not less.
+        let below_active = self.complete_upto.load(Acquire);
         let reserved = self.ranges.book.lock().replacing_since();
-        reserved.map_or(visible, |seq| visible.min(seq - 1))
+        reserved.map_or(below_active, |seq| below_active.min(seq - 1))
     }
 
     /// What keeps flushes or compactions from ever ending, if anything does.

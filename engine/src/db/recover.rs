@@ -121,6 +121,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         compaction.expire &= machine.expires_in_compaction();
         let mut applier = Applier::new(Arc::clone(&active), chunks);
         applier.seq = manifest.applied_seq;
+        let complete_upto = applier.leave_out_below(&machine);
         if let Some(range) = manifest.ranges.first() {
             (applier.index, applier.time_ms) = (range.applied_index, range.applied_time_ms);
         }
@@ -144,6 +145,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             cache: Arc::new(BlockCache::new(budget.cache_bytes as u64)),
             view: Present::new(view),
             visible: AtomicU64::new(applier.seq),
+            complete_upto: AtomicU64::new(complete_upto),
             unflushed_ranges: Default::default(),
             snapshots: Default::default(),
             commit: Mutex::new(Commit::replaying(

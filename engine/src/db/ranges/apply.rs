@@ -207,6 +207,11 @@ impl<S: Storage, R: Runtime, M: Machine> Applying<'_, S, R, M> {
         Ok(found.map(|(value, _)| value))
     }
 
+    /// The first of the sequence numbers below the active memtable.
+    pub(super) fn below_active(&mut self) -> Result<u64> {
+        Ok(self.applier()?.below_active)
+    }
+
     /// Leaves `count` sequence numbers out and gives the first of them.
     pub(super) fn reserve(&mut self, count: u64) -> Result<u64> {
         let core = self.core;

@@ -36,6 +36,8 @@ pub(super) struct RangeState {
     pub replacing: Option<u64>,
     /// Where the hash table may still have records of it: it is destroyed.
     pub left_over: Option<Span>,
+    /// The sequence number of the last range delete over all its keys since the store was opened.
+    pub deleted_at: u64,
     /// Log records up to this position are void.
     pub void_upto: u64,
     pub configured: (u64, Bytes),
@@ -119,6 +121,7 @@ impl RangeState {
             generation: 0,
             replacing: None,
             left_over: None,
+            deleted_at: 0,
             hard: Hard {
                 version: extra.hard_version,
                 term: record.term,

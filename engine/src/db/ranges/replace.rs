@@ -84,6 +84,7 @@ impl Replacement {
                 version: reserved.hard_version,
                 ..self.hard
             },
+            deleted_at: if self.destroyed { reserved.seq } else { 0 },
             void_upto: reserved.position,
             configured: self.configured,
             applied: self.applied,
@@ -103,6 +104,7 @@ impl Ranges {
         for (range, mut state) in states {
             let before = book.ranges.remove(&range).unwrap_or_default();
             state.generation = before.generation + 1;
+            state.deleted_at = state.deleted_at.max(before.deleted_at);
             if before.hard.version > state.hard.version {
                 state.hard = before.hard;
             }
@@ -141,7 +143,14 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     ) -> Result<()> {
         self.health.check_writable()?;
         let has_keys = self.ranges.book.lock().live(new.range)?.may_have_keys();
-        let reserved = self.wish_for_place(new.clone()).await?;
+        let below = match has_keys {
+            true => None,
+            false => self.reserve_below(new.range).await?,
+        };
+        let reserved = match below {
+            Some(reserved) => reserved,
+            None => self.wish_for_place(new.clone()).await?,
+        };
         let _marked = Marked::new(&self.ranges, vec![new.range]);
         let edit = self.write_range(span, reserved.seq, records).await?;
         let mut new = new;
@@ -174,6 +183,22 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         self.sync_void(&reserved).await?;
         marked.stay();
         Ok(reserved)
+    }
+
+    /// A place for a range of which nothing is here yet: below the active memtable, which holds nothing of it. So
+    /// nothing has to be flushed. `None` if something was there that only a newer number hides.
+    async fn reserve_below(&self, range: u32) -> Result<Option<Reservation>> {
+        let mut applying = self.begin_apply().await?;
+        let seq = applying.below_active()?;
+        if self.ranges.book.lock().live(range)?.deleted_at >= seq {
+            return Ok(None);
+        }
+        let reserved = self.mark(&[range], seq);
+        drop(applying);
+        let mut marked = Marked::new(&self.ranges, vec![range]);
+        self.sync_void(&reserved).await?;
+        marked.stay();
+        Ok(Some(reserved))
     }
 
     /// Marks ranges as being replaced. To be called by who has the right to apply.

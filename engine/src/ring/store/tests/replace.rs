@@ -280,6 +280,31 @@ fn a_copy_that_begins_again_has_nothing_of_the_earlier_one() {
     }
 }
 
+#[test]
+fn the_first_copy_of_a_range_is_installed_without_a_flush() {
+    let (at, parts) = parts(&source(), 8, 1 << 20);
+    let process = Process::with(&[8, 9]);
+    process.commit(9, &[put(9, 1, 1, b"stays")]);
+    lay_aside(&process, 8, 77, &parts);
+    let flushes = || process.store.db().stats().flushes;
+    let before = flushes();
+    let head = head(77, at);
+    let install = (process.store).snapshot_install(8, &head, state(6, Some(2)));
+    process.do_(install).unwrap();
+    assert_eq!(flushes(), before);
+    // What is written now is newer than the snapshot, wherever it comes to lie.
+    let n = at.index + 1;
+    process.commit(8, &[put(8, 6, n, b"newer")]);
+    process.commit(9, &[put(9, 1, 2, b"stays too")]);
+    process.flush();
+    process.do_(process.store.db().compact()).unwrap();
+    assert_eq!(process.get(8, n).unwrap(), b"newer");
+    assert_eq!(process.get(8, 60).unwrap(), [60; 300]);
+    assert_eq!(process.get(9, 1).unwrap(), b"stays");
+    let verified = process.do_(process.store.db().verify()).unwrap();
+    assert!(verified.is_sound(), "{:?}", verified.problems);
+}
+
 /// What is yet to end, by number.
 type Waiting<'a> = (u32, std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>);
 
