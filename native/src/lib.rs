@@ -3,7 +3,7 @@
 //!
 //! Without default features this is the embedded store, and pulls in no async runtime.
 
-#[cfg(feature = "operate")]
+#[cfg(feature = "server")]
 pub mod archive;
 #[cfg(feature = "bench")]
 pub mod bench;

@@ -91,6 +91,9 @@ fn serve(config: Config) -> Result<(), Failure> {
         })?;
     let mut server = runtime.block_on(Server::bind(config.clone()))?;
     let member = runtime.block_on(server.open())?;
+    if let Some(report) = member.recovered() {
+        print!("{report}");
+    }
     banner(&config, server.port(), member.id());
     runtime.block_on(async { server.run(member, signalled()).await })
 }

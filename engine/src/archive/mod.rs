@@ -25,6 +25,12 @@ pub use stats::{AofStats, ArchiveStats, JobStats, RdbStats};
 /// [`Storage::replace`](crate::Storage::replace) when it is complete and synced.
 pub const DRAFT_SUFFIX: &str = ".draft";
 
+/// The name of the snapshot.
+pub const DUMP: &str = "dump.rdb";
+
+/// The field of a snapshot that says up to which entry of which range it has everything, as `range=index,range=index`.
+pub(crate) const POSITIONS_FIELD: &str = "trilith-at";
+
 /// The file of the archive that becomes `name` when it is complete.
 ///
 /// ```

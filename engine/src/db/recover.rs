@@ -16,6 +16,8 @@ use super::options::Options;
 use super::ranges::Ranges;
 use super::segments::Segments;
 use super::view::{IdMap, Present, View};
+use crate::archive::DUMP;
+use crate::archive::aof::names;
 use crate::log::{Beginning, Log, LogKind, Replayed, SegmentEnd, is_unbegun};
 use crate::lsm::cache::BlockCache;
 use crate::lsm::manifest::Manifest;
@@ -405,6 +407,16 @@ pub(super) fn new_store<R: Runtime>(contents: &Contents, runtime: &R) -> Result<
             ErrorKind::Missing,
             "opening the store",
             "its manifest is missing, but there is data: restore the manifest, or recover from an archive",
+        )
+        .on(object.clone()));
+    }
+    let archive = [names::manifest(), Object::Archive(DUMP.into())];
+    let archived = |object: &&(Object, u64)| archive.contains(&object.0);
+    if let Some((object, _)) = contents.objects.iter().find(archived) {
+        return Err(Error::new(
+            ErrorKind::Missing,
+            "opening the store",
+            "its manifest is missing, but there is an archive: recover from that",
         )
         .on(object.clone()));
     }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::load::begins_with_rdb;
-use crate::archive::aof::{Chain, Covered, File, Reader, Scan, Scanner};
-use crate::archive::rdb;
+use crate::archive::aof::{Chain, Covered, File, Positions, Reader, Scan, Scanner};
+use crate::archive::{POSITIONS_FIELD, rdb};
 use crate::storage::{self, Object};
 use crate::{Error, Result};
 
@@ -15,6 +15,8 @@ pub struct SnapshotFound {
     pub version: u16,
     /// When it was made, in seconds: the newest change in it, if it is our own.
     pub seconds: Option<u64>,
+    /// Up to which entries it has everything, if it is our own.
+    pub at: Option<Positions>,
     /// What is in it; `None` where only its beginning was read.
     pub whole: Option<SnapshotCounts>,
 }
@@ -202,7 +204,7 @@ pub(super) async fn look<R: storage::Reader>(
     Ok(found)
 }
 
-async fn look_at_rdb<R: storage::Reader>(
+pub(super) async fn look_at_rdb<R: storage::Reader>(
     reader: R,
     object: Object,
     whole: bool,
@@ -220,6 +222,8 @@ async fn look_at_rdb<R: storage::Reader>(
                     found.seconds = std::str::from_utf8(value)
                         .ok()
                         .and_then(|text| text.parse().ok());
+                } else if name == POSITIONS_FIELD.as_bytes() {
+                    found.at = Positions::parse(value);
                 }
                 continue;
             }

@@ -21,4 +21,4 @@ pub mod trace;
 
 pub use ids::{Index, LogId, META, NodeId, RangeId, RequestId, Term};
 pub use quorum::{Quorum, REPLICAS_MOST};
-pub use store::RangeStore;
+pub use store::{Named, RangeStore};

@@ -4,21 +4,37 @@
 //! What is read is never changed, but by `check-archive --mend`. What is made is made beside its place, and moved there
 //! when it is complete.
 
+pub(crate) mod alone;
+#[cfg(feature = "operate")]
 mod args;
+#[cfg(feature = "operate")]
 mod check;
+#[cfg(feature = "operate")]
 mod export;
-mod folder;
+pub(crate) mod folder;
+#[cfg(feature = "operate")]
 mod import;
+#[cfg(feature = "operate")]
 mod live;
+#[cfg(feature = "operate")]
 mod node;
+#[cfg(feature = "operate")]
 mod progress;
+#[cfg(feature = "operate")]
 mod restore;
+#[cfg(feature = "operate")]
 mod show;
+#[cfg(feature = "operate")]
 mod source;
-mod time;
+pub mod time;
 
+#[cfg(feature = "operate")]
 pub use args::{CheckArchiveArgs, ExportArgs, ImportArgs, RestoreArgs};
+#[cfg(feature = "operate")]
 pub use check::check;
+#[cfg(feature = "operate")]
 pub use export::export;
+#[cfg(feature = "operate")]
 pub use import::import;
+#[cfg(feature = "operate")]
 pub use restore::restore;

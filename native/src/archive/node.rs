@@ -3,30 +3,25 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use trilith::restore::Solitude;
+use trilith::Options;
 use trilith::ring::Quorum;
-use trilith::ring::driver::{Driver, DriverOptions, Start};
-use trilith::{Options, Sync};
+use trilith::ring::driver::{DriverOptions, Start};
 
+pub use super::alone::Node;
+use super::alone::{self, to_be_loaded};
 use crate::operate::Problem;
 use crate::server::Failure;
-use crate::{FileStorage, NativeRuntime};
-
-/// A node without others.
-pub type Node = Driver<FileStorage, NativeRuntime, Solitude>;
 
 /// What a node that is restored tells others until it is served: serving it tells its real address.
 const ADDRESS: &str = "127.0.0.1:6379";
 
 /// Opens a directory as a node that is alone, or makes one there.
 pub async fn open(path: &Path, memory: u64) -> Result<Node, Problem> {
-    let store = Options {
-        // It is synced once, at the end.
-        sync: Sync::No,
+    let store = to_be_loaded(Options {
         memory_bytes: usize::try_from(memory).unwrap_or(usize::MAX),
         segment_bytes: (memory / 8).clamp(1 << 20, 64 << 20),
         ..Options::default()
-    };
+    });
     let of_open = |error: trilith::Error| Problem::of(Failure::of_open(&error, path));
     let quorum = Quorum::new(3, 2, 2).map_err(of_open)?;
     let options = DriverOptions {
@@ -34,11 +29,7 @@ pub async fn open(path: &Path, memory: u64) -> Result<Node, Problem> {
         shards: std::thread::available_parallelism().map_or(1, |count| count.get()),
         ..DriverOptions::new(ADDRESS, Start::Found { quorum })
     };
-    let storage = FileStorage::new(path);
-    let node = Driver::open(storage, NativeRuntime::new(), Solitude, options).await;
-    let node = node.map_err(of_open)?;
-    node.catch_up().await;
-    Ok(node)
+    alone::open(path, options).await.map_err(of_open)
 }
 
 /// A directory being made.

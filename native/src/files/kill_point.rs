@@ -30,6 +30,8 @@ pub(super) enum Point {
     Prepare,
     /// META is the new one, and its name not synced.
     Commit,
+    /// A file, or a folder, has moved while a recovered store is put in its place.
+    Exchange,
 }
 
 struct Plan {
@@ -49,6 +51,7 @@ fn parse(text: &str) -> Option<Plan> {
         "rotation" => Point::Rotation,
         "prepare" => Point::Prepare,
         "commit" => Point::Commit,
+        "exchange" => Point::Exchange,
         _ => return None,
     };
     let left = AtomicU64::new(count.parse().ok()?);

@@ -7,6 +7,7 @@
 mod append;
 mod checkpoint;
 mod directory;
+mod exchange;
 mod failure;
 mod group_sync;
 mod growth;
@@ -23,6 +24,7 @@ use bytes::Bytes;
 use trilith::{Contents, Object, Result, Storage};
 
 pub use append::FileWriter;
+pub use exchange::{Exchange, go_on};
 pub use read::FileReader;
 
 use crate::blocking;

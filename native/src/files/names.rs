@@ -8,6 +8,8 @@
 //! archive/NAME       a file of the archive; NAME may have folders
 //! ```
 //!
+//! While a store is exchanged for a recovered one there are folders besides: see `exchange`.
+//!
 //! A name that reads as none of these belongs to somebody else and is left alone.
 
 use std::fs;
@@ -45,6 +47,14 @@ fn object_of(name: &str) -> Option<Object> {
         "segment" => Some(Object::Segment(id)),
         _ => None,
     }
+}
+
+/// The names of a store's own files in `root`: META, tables and segments.
+pub(super) fn of_store(root: &Path) -> io::Result<Vec<String>> {
+    let names = entries(root)?.into_iter().map(|(name, _)| name);
+    Ok(names
+        .filter(|name| name == META || object_of(name).is_some())
+        .collect())
 }
 
 /// The objects under `root` and their lengths, in order of name.

@@ -87,6 +87,19 @@ pub struct Config {
     /// The archive: AOF and snapshots.
     #[command(flatten)]
     pub archive: ArchiveSettings,
+    /// Recover the store from its archive, if it does not open because its files are gone or damaged; with `=verify`
+    /// everything is read at the start, and it is recovered if anything is damaged. What was there is laid aside. A
+    /// node that is one of several is not recovered: the others have its copies.
+    #[arg(
+        long,
+        value_name = "WHEN",
+        value_enum,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "open",
+        env = "TRILITH_RECOVER_FROM_ARCHIVE"
+    )]
+    pub recover_from_archive: Option<RecoverWhen>,
     /// Memory for the hash table, memtables and caches together, such as 512mb or 4gb.
     #[arg(long, value_name = "SIZE", default_value = "512mb", value_parser = parse_size, env = "TRILITH_MEMORY")]
     pub memory: u64,
@@ -99,6 +112,15 @@ pub struct Config {
     /// How much is logged.
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info, env = "TRILITH_LOG_LEVEL")]
     pub log_level: LogLevel,
+}
+
+/// What a store has to fail so that it is recovered from its archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RecoverWhen {
+    /// To open.
+    Open,
+    /// To open, or to be read whole.
+    Verify,
 }
 
 /// When the log is synced.
@@ -224,6 +246,23 @@ mod tests {
         assert!(config.bind.is_loopback() && config.http_bind.is_loopback());
         assert_eq!((config.port, config.http_port), (6379, 6380));
         assert_eq!(config.memory, 512 << 20);
+    }
+
+    #[test]
+    fn a_recovery_has_to_be_asked_for() {
+        let asked = |words: &[&str]| {
+            let words = ["trilith", "serve"].iter().chain(words);
+            match Cli::try_parse_from(words).unwrap().action {
+                Some(Action::Serve(config)) => config.recover_from_archive,
+                _ => panic!("not serve"),
+            }
+        };
+        assert_eq!(asked(&[]), None);
+        assert_eq!(asked(&["--recover-from-archive"]), Some(RecoverWhen::Open));
+        assert_eq!(
+            asked(&["--recover-from-archive=verify", "--port", "1"]),
+            Some(RecoverWhen::Verify)
+        );
     }
 
     #[test]

@@ -76,9 +76,7 @@ impl Failure {
             ),
             ErrorKind::Corrupt | ErrorKind::Missing => Self::new(
                 format!("The store in {data} is damaged ({error})."),
-                format!(
-                    "Learn how much with `trilith verify --data {data}`, and restore it from a copy"
-                ),
+                format!("Look at the disk, and restore {data} from a backup"),
             ),
             ErrorKind::Newer => Self::new(
                 format!("The store in {data} was written by a newer version of Trilith."),

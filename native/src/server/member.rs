@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use trilith::command::{Command, Encoder, Reply};
 use trilith::ring::driver::{
-    Consistency, Driver, DriverOptions, Opened, RangeStatus, Start, Transport, View,
+    Consistency, Driver, DriverOptions, RangeStatus, Start, Transport, View,
 };
 use trilith::ring::meta::Proposal;
 use trilith::ring::{NodeId, Quorum, RangeId};
@@ -18,6 +18,7 @@ use super::cluster::{Cluster, Link, Trouble};
 use super::config::Config;
 use super::failure::Failure;
 use super::last_map;
+use super::recovery::{self, Ready};
 use super::store::{stats_of, store_options};
 use crate::bus::{Bus, BusConfig, LinkState, PORT_OFFSET, Secret, Tls};
 use crate::{FileStorage, NativeRuntime};
@@ -32,6 +33,7 @@ pub struct Member {
     driver: Driver<FileStorage, NativeRuntime, Bus>,
     bus: Bus,
     address: Arc<str>,
+    recovered: Option<Arc<str>>,
 }
 
 impl Member {
@@ -54,32 +56,30 @@ impl Member {
                 "Give --n, --w and --r that fit together: 3 2 2, 3 3 1, 3 1 3 or 3 1 1",
             )
         })?;
-        let storage = FileStorage::new(&config.data);
-        let options = store_options(config);
-        let opened = Opened::open(storage, NativeRuntime::new(), options.clone()).await;
-        let opened = opened.map_err(of_open)?;
         let address = match &membership.announce {
             Some(address) => address.clone(),
             None => SocketAddr::new(config.bind, port).to_string(),
         };
-        let bus = open_bus(config, port, bus, opened.id(), &address)?;
+        let founding = DriverOptions {
+            store: store_options(config),
+            zone: membership.zone.clone(),
+            weight: membership.weight,
+            shards: std::thread::available_parallelism().map_or(1, |count| count.get()),
+            ..DriverOptions::new(address.clone(), Start::Found { quorum })
+        };
+        let Ready { store, recovered } = recovery::open(config, &founding).await?;
+        let bus = open_bus(config, port, bus, store.id(), &address)?;
         if let Some(map) = last_map::read(&config.data) {
             bus.learn(&map);
         }
         let start = match &membership.join {
-            Some(other) if !opened.is_member() => Start::Join {
+            Some(other) if !store.is_member() => Start::Join {
                 contacts: vec![meet(&bus, other).await?],
             },
             _ => Start::Found { quorum },
         };
-        let options = DriverOptions {
-            store: options,
-            zone: membership.zone.clone(),
-            weight: membership.weight,
-            shards: std::thread::available_parallelism().map_or(1, |count| count.get()),
-            ..DriverOptions::new(address.clone(), start)
-        };
-        let driver = Driver::start(opened, bus.clone(), options).await;
+        let options = DriverOptions { start, ..founding };
+        let driver = Driver::start(store, bus.clone(), options).await;
         let driver = driver.map_err(of_open)?;
         let hearing = driver.clone();
         bus.start(move |packet| hearing.receive(packet));
@@ -90,7 +90,13 @@ impl Member {
             driver,
             bus,
             address: address.into(),
+            recovered: recovered.map(Into::into),
         })
+    }
+
+    /// What is to be said if its store was recovered from its archive.
+    pub fn recovered(&self) -> Option<&str> {
+        self.recovered.as_deref()
     }
 
     /// Its id, as operators see it.

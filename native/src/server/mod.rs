@@ -13,6 +13,7 @@ mod info;
 mod last_map;
 mod member;
 mod membership;
+mod recovery;
 mod session;
 mod shared;
 mod signal;
@@ -37,7 +38,7 @@ pub use backend::{Backend, Figure, Stats};
 pub use cluster::{Cluster, Link};
 #[cfg(feature = "operate")]
 pub(crate) use config::parse_size;
-pub use config::{Action, AppendFsync, Cli, Config, LogLevel};
+pub use config::{Action, AppendFsync, Cli, Config, LogLevel, RecoverWhen};
 pub use failure::Failure;
 pub use info::human;
 pub use member::Member;

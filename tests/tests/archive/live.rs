@@ -26,7 +26,7 @@ fn options() -> ServerOptions {
 }
 
 /// The value of a field of INFO.
-fn info(client: &mut Client, field: &str) -> io::Result<String> {
+pub fn info(client: &mut Client, field: &str) -> io::Result<String> {
     let Reply::Bulk(text) = client.call(&["INFO", "persistence"])? else {
         return Err(io::Error::other("INFO has no text"));
     };
@@ -38,7 +38,8 @@ fn info(client: &mut Client, field: &str) -> io::Result<String> {
         .ok_or_else(|| io::Error::other(format!("INFO has no {field}")))
 }
 
-fn await_info(client: &mut Client, field: &str, value: &str) -> io::Result<()> {
+/// Waits until a field of INFO has this value.
+pub fn await_info(client: &mut Client, field: &str, value: &str) -> io::Result<()> {
     await_some(&format!("{field}:{value}"), LIMIT, || {
         match info(client, field) {
             Ok(found) => (found == value).then_some(Ok(())),
@@ -97,7 +98,7 @@ fn load(client: io::Result<Client>, seed: u64, ends: &AtomicBool) -> io::Result<
 }
 
 /// Copies a folder, for redis-server changes what it is started on.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
+pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;

@@ -7,6 +7,7 @@ mod from_redis;
 mod keys;
 mod live;
 mod map;
+mod recovery;
 mod seconds;
 mod to_redis;
 mod tools;

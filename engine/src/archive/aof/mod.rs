@@ -17,6 +17,7 @@
 //! ```
 
 pub mod chain;
+pub mod checksum;
 pub mod encode;
 pub mod fuzz;
 mod line;

@@ -57,6 +57,17 @@ impl Positions {
             .is_some_and(|wanted| self.indices.len() as u64 >= wanted)
     }
 
+    /// A full set that was written as `range=index,range=index`, as snapshots have it; `None` if it is something else.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        pairs(text).map(Self::from_iter)
+    }
+
+    /// Whether these have everything that `others` have.
+    pub fn have_all_of(&self, others: &Self) -> bool {
+        let has = |(range, index)| index == 0 || self.of(range).is_some_and(|has| has >= index);
+        others.iter().all(has)
+    }
+
     /// Notes that a range is there up to `index`.
     pub fn set(&mut self, range: u32, index: u64) {
         self.indices.insert(range, index);
@@ -210,6 +221,23 @@ mod tests {
         let before = out.len();
         Positions::encode(&mut out, []);
         assert_eq!(out.len(), before);
+    }
+
+    #[test]
+    fn who_has_less_of_one_range_does_not_have_everything() {
+        let positions = |text: &str| Positions::parse(text.as_bytes()).unwrap();
+        let some = positions("1=5,2=9");
+        for (others, has_all) in [
+            ("", true),
+            ("1=5,2=9", true),
+            ("1=4", true),
+            ("2=10", false),
+            ("3=0", true),
+            ("3=1", false),
+        ] {
+            assert_eq!(some.have_all_of(&positions(others)), has_all, "{others}");
+        }
+        assert_eq!(Positions::parse(b"1=5,2"), None);
     }
 
     #[test]

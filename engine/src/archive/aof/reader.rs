@@ -65,6 +65,9 @@ pub enum Tear {
     Transaction,
     /// From somewhere on there are only zeros.
     Zeros,
+    /// The last commands are whole, but the checksum is missing that should be behind them. Readers do not ask for
+    /// one; who does says so.
+    Checksum,
 }
 
 impl Tear {
@@ -74,6 +77,7 @@ impl Tear {
             Self::Command => "ends within a command",
             Self::Transaction => "ends within a transaction",
             Self::Zeros => "ends in zeros",
+            Self::Checksum => "ends without a checksum",
         }
     }
 }

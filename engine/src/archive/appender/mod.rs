@@ -12,7 +12,7 @@ mod open;
 
 use std::collections::BTreeMap;
 
-use super::aof::{File, Kind, Manifest, Positions, encode, names};
+use super::aof::{File, Kind, Manifest, Positions, checksum, encode, names};
 use super::draft_of;
 use super::feed::Batch;
 use crate::storage::{Durability, Writer as _};
@@ -21,8 +21,6 @@ use crate::{Error, ErrorKind, Result, Storage};
 /// A file that is this long is ended, and another one begun.
 const FILE_BYTES: u64 = if cfg!(test) { 12 << 10 } else { 64 << 20 };
 
-/// The annotation that ends what was written at a time: behind it comes a CRC-32 in hexadecimal digits.
-const END: &[u8] = b"#CRC:";
 /// How much is appended at once.
 const PIECE_BYTES: usize = 1 << 20;
 
@@ -118,7 +116,7 @@ impl<S: Storage> Appender<S> {
         self.gap_s = self.gap_s.or(batch.gap_s);
         self.lines.clear();
         Positions::encode(&mut self.lines, batch.at.iter().copied());
-        end(&mut self.lines, &batch.bytes);
+        checksum::end(&mut self.lines, &batch.bytes);
         // In pieces, so that the storage need not buffer all of it.
         for piece in batch.bytes.chunks(PIECE_BYTES) {
             current.writer.append(piece)?;
@@ -206,7 +204,7 @@ impl<S: Storage> Appender<S> {
         if let (false, Some(gap_s)) = (is_hidden, self.gap_s) {
             encode::gap(&mut self.lines, gap_s);
         }
-        end(&mut self.lines, b"");
+        checksum::end(&mut self.lines, b"");
         let mut writer = self.storage.create(names::in_folder(&file.name)).await?;
         let bytes = writer.append(&self.lines)?;
         writer.settle(bytes, Durability::Synced).await?;
@@ -250,7 +248,7 @@ impl<S: Storage> Appender<S> {
         };
         self.lines.clear();
         encode::gap(&mut self.lines, file.gap_s);
-        end(&mut self.lines, b"");
+        checksum::end(&mut self.lines, b"");
         let object = names::in_folder(&file.name);
         let ended = async {
             let mut writer = self.storage.resume(object, file.whole).await?;
@@ -340,7 +338,7 @@ impl<S: Storage> Appender<S> {
         let gap_s = self.gap_s.unwrap_or(self.time_s);
         self.lines.clear();
         encode::gap(&mut self.lines, gap_s);
-        end(&mut self.lines, b"");
+        checksum::end(&mut self.lines, b"");
         current.bytes = current.writer.append(&self.lines)?;
         let settled = current.writer.settle(current.bytes, Durability::Synced);
         settled.await?;
@@ -390,19 +388,6 @@ impl<S: Storage> Appender<S> {
         self.manifest = next;
         Ok(())
     }
-}
-
-/// Ends what is written at a time, of which `lines` is the last part and `bytes` what comes before.
-fn end(lines: &mut Vec<u8>, bytes: &[u8]) {
-    let mut sum = crc32fast::Hasher::new();
-    sum.update(bytes);
-    sum.update(lines);
-    lines.extend_from_slice(END);
-    let sum = sum.finalize();
-    for digit in (0..8).rev() {
-        lines.push(b"0123456789abcdef"[(sum >> (4 * digit)) as usize & 15]);
-    }
-    lines.extend_from_slice(b"\r\n");
 }
 
 fn not_open() -> Error {

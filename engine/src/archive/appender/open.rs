@@ -2,17 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Appender, Current, END};
+use super::{Appender, Current};
 use crate::archive::DRAFT_SUFFIX;
-use crate::archive::aof::{File, Item, Line, Manifest, Positions, Reader, names};
+use crate::archive::aof::{File, Item, Line, Manifest, Positions, Reader, checksum, names};
 use crate::storage::Reader as _;
 use crate::{Error, ErrorKind, Object, Result, Storage};
 
 /// What a manifest is called that cannot be used.
 const ASIDE: &str = "appendonly.aof.manifest.damaged";
-
-/// How much is read at once to check one.
-const CHECKED_BYTES: u64 = 256 << 10;
 
 /// What was found when the files were opened.
 pub(crate) struct Found {
@@ -158,8 +155,10 @@ impl<S: Storage> Appender<S> {
                     Line::Gap(second) => seen.gap_s = seen.gap_s.or(Some(second)),
                     Line::Positions => _ = seen.at.read(&text),
                     Line::Other | Line::Damaged => {
-                        let Some(sum) = sum_of(&text) else { continue };
-                        if sum != checksum(&bytes, whole, offset).await? {
+                        let Some(sum) = checksum::of_line(&text) else {
+                            continue;
+                        };
+                        if sum != checksum::of_bytes(&bytes, whole, offset).await? {
                             break;
                         }
                         whole = reader.offset();
@@ -205,27 +204,6 @@ struct Seen {
     at: Positions,
     time_s: u64,
     gap_s: Option<u64>,
-}
-
-/// The checksum that an annotation holds, if it holds one.
-fn sum_of(line: &[u8]) -> Option<u32> {
-    let digits = line.strip_prefix(END).filter(|digits| digits.len() == 8)?;
-    u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-}
-
-async fn checksum<R: crate::storage::Reader>(reader: &R, from: u64, to: u64) -> Result<u32> {
-    let mut sum = crc32fast::Hasher::new();
-    let mut at = from;
-    while at < to {
-        let len = (to - at).min(CHECKED_BYTES) as u32;
-        let bytes = match reader.read_now(at, len) {
-            Some(read) => read?,
-            None => reader.read_at(at, len).await?,
-        };
-        sum.update(&bytes);
-        at += u64::from(len);
-    }
-    Ok(sum.finalize())
 }
 
 /// The name of a file in the folder of the AOF, and its length.

@@ -11,14 +11,11 @@ use super::super::snapshot::Pin;
 use super::job::Kind;
 use crate::archive::aof::names;
 use crate::archive::rdb::{EncodeOptions, Sizes, Writer, Written};
-use crate::archive::{Batch, draft_of};
+use crate::archive::{Batch, POSITIONS_FIELD, draft_of};
 use crate::{Error, ErrorKind, Object, Result, Runtime, Storage};
 
 /// Keys that are written before others have their turn.
 const KEYS_AT_ONCE: u64 = 256;
-
-/// The field of an RDB file that says up to which entry of which range it has everything.
-pub(super) const AT: &str = "trilith-at";
 
 /// A moment between two entries.
 pub(super) struct Start<S: Storage, R: Runtime, M: Machine> {
@@ -116,7 +113,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             ("ctime", time_s.as_bytes()),
             ("aof-base", if kind == Kind::Rewrite { b"1" } else { b"0" }),
             ("trilith-ver", env!("CARGO_PKG_VERSION").as_bytes()),
-            (AT, at.as_bytes()),
+            (POSITIONS_FIELD, at.as_bytes()),
         ];
         let storage = self.storage.clone();
         let mut writer =

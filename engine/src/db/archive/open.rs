@@ -10,8 +10,7 @@ use std::time::Duration;
 use super::super::core::Core;
 use super::super::machine::Machine;
 use super::job::Kind;
-use super::save::DUMP;
-use crate::archive::{Appender, draft_of};
+use crate::archive::{Appender, DUMP, draft_of};
 use crate::storage::Contents;
 use crate::{Object, Runtime, Storage, Work};
 

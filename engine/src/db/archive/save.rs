@@ -2,13 +2,10 @@
 
 use super::super::core::Core;
 use super::super::machine::Machine;
-use super::base::AT;
 use super::job::Kind;
 use crate::archive::rdb::{Item, Reader};
+use crate::archive::{DUMP, POSITIONS_FIELD};
 use crate::{Object, Result, Runtime, Storage};
-
-/// The name of the snapshot.
-pub(super) const DUMP: &str = "dump.rdb";
 
 /// What a snapshot says of itself.
 #[derive(Default)]
@@ -46,7 +43,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             if name == b"ctime" {
                 let text = std::str::from_utf8(value).unwrap_or_default();
                 dumped.time_s = text.parse().unwrap_or(0);
-            } else if name == AT.as_bytes() {
+            } else if name == POSITIONS_FIELD.as_bytes() {
                 dumped.at = value.to_vec();
             }
         }

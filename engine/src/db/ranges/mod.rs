@@ -217,6 +217,13 @@ impl Ranges {
     }
 }
 
+/// The id of a store and what is known of its ranges, as its manifest has it: without opening it.
+pub(crate) fn read_manifest(meta: &[u8]) -> Result<(u128, Vec<Found>)> {
+    let manifest = Manifest::decode(meta)?;
+    let book = Book::load(&manifest.ranges)?;
+    Ok((manifest.store_id, book.found()))
+}
+
 /// Fails if a store that takes its entries as they come finds one of replicated ranges.
 pub(super) fn refuse_replicated(manifest: &Manifest) -> Result<()> {
     let replicated = |record: &crate::lsm::manifest::RangeRecord| !record.configuration.is_empty();

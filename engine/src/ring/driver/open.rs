@@ -8,7 +8,7 @@ use super::job::read_map;
 use super::options::{DriverOptions, Start, Transport};
 use super::shard::Shard;
 use super::tick::tick_forever;
-use crate::db::Options as StoreOptions;
+use crate::db::{Options as StoreOptions, Verified};
 use crate::ring::ids::{LogId, META, NodeId, RangeId};
 use crate::ring::membership::{Configuration, Member};
 use crate::ring::meta::Map;
@@ -53,6 +53,22 @@ impl<S: Storage, R: Runtime> Opened<S, R> {
     /// Whether the store belongs to a cluster already.
     pub fn is_member(&self) -> bool {
         !self.recovered.is_empty()
+    }
+
+    /// Reads everything that the store has written.
+    ///
+    /// # Errors
+    /// As [`Db::verify`](crate::Db::verify).
+    pub async fn verify(&self) -> Result<Verified> {
+        self.store.db().verify().await
+    }
+
+    /// Closes the store: its node is not started.
+    ///
+    /// # Errors
+    /// As [`RangeStore::close`].
+    pub async fn close(self) -> Result<()> {
+        self.store.close().await
     }
 }
 

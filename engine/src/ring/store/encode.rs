@@ -23,7 +23,7 @@ pub(super) fn configuration(configuration: &Configuration) -> Result<Bytes> {
         .map_err(|error| super::invalid(format!("a configuration that cannot be written: {error}")))
 }
 
-fn configuration_of(bytes: &[u8]) -> Result<Configuration> {
+pub(super) fn configuration_of(bytes: &[u8]) -> Result<Configuration> {
     postcard::from_bytes(bytes).map_err(|error| {
         Error::corrupt("reading a configuration", format!("it is damaged: {error}"))
     })

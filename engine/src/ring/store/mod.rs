@@ -13,6 +13,7 @@
 mod alone;
 mod encode;
 mod lost;
+mod members;
 mod read;
 mod room;
 mod snapshot;
@@ -38,6 +39,7 @@ use crate::{Error, ErrorKind, Result, Runtime, Storage};
 
 pub use alone::LentEntries;
 pub use lost::LOST_WRITES;
+pub use members::Named;
 pub use read::Seen;
 pub use snapshot::RangeSnapshot;
 
@@ -145,8 +147,7 @@ impl<S: Storage, R: Runtime> RangeStore<S, R> {
 
     /// The node that this store is: its own identity, which no other store has.
     pub fn node_id(&self) -> NodeId {
-        let id = self.db().core().store_id;
-        NodeId(((id >> 64) as u64 ^ id as u64).max(1))
+        members::node_of(self.db().core().store_id)
     }
 
     /// The store underneath.

@@ -5,6 +5,7 @@ mod archive;
 mod crash;
 mod flush;
 mod lent;
+mod members;
 mod mend;
 mod records;
 mod replace;
