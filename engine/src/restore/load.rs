@@ -184,7 +184,7 @@ impl<'a, K: Sink, P: FnMut(Progress) + MaybeSend> Loader<'a, K, P> {
     ) -> Result<()> {
         self.interpreter.begin(object.clone());
         let (bytes, first) = (reader.len(), self.told.items);
-        let end = scan.cut.unwrap_or(scan.whole);
+        let end = scan.end();
         let mut commands = Reader::new(reader, object.clone()).from(start).upto(end);
         let mut times: Option<(u64, u64)> = None;
         while let Some(item) = commands.next().await? {

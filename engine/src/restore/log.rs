@@ -195,7 +195,7 @@ impl<S: Storage> Log<S> {
             let Some(scan) = &found.commands else {
                 continue;
             };
-            let end = scan.cut.unwrap_or(scan.whole);
+            let end = scan.end();
             if let Some(gap) = scan.gaps.iter().find(|gap| gap.offset < end) {
                 let why = format!(
                     "from second {} on it is incomplete, until there is a new base; covered is {}",

@@ -10,7 +10,7 @@ use trilith::ring::driver::{
 };
 use trilith::ring::meta::Proposal;
 use trilith::ring::{NodeId, Quorum, RangeId};
-use trilith::{Error, ErrorKind, Result};
+use trilith::{ErrorKind, Result};
 
 use super::archive::{self, Asked};
 use super::backend::{Backend, Figure, Stats};
@@ -48,7 +48,6 @@ impl Member {
         port: u16,
         bus: Option<TcpListener>,
     ) -> Result<Self, Failure> {
-        let of_open = |error: Error| Failure::of_open(&error, &config.data);
         let membership = &config.membership;
         let quorum = Quorum::new(membership.n, membership.w, membership.r).map_err(|error| {
             Failure::new(
@@ -65,27 +64,55 @@ impl Member {
             zone: membership.zone.clone(),
             weight: membership.weight,
             shards: std::thread::available_parallelism().map_or(1, |count| count.get()),
-            ..DriverOptions::new(address.clone(), Start::Found { quorum })
+            ..DriverOptions::new(address, Start::Found { quorum })
         };
-        let Ready { store, recovered } = recovery::open(config, &founding).await?;
+        let ready = recovery::open(config, &founding).await?;
+        let mut this = Self::start(config, port, bus, &founding, ready).await?;
+        // What the log holds has been applied by now, which reads from tables.
+        if let Some(error) = this.driver.failure()
+            && recovery::is_due(config, &error).await
+        {
+            if let Err(error) = this.close().await {
+                tracing::debug!(%error, "the damaged store did not close cleanly");
+            }
+            drop(this);
+            let ready = recovery::instead(config, &founding, error).await?;
+            this = Self::start(config, port, None, &founding, ready).await?;
+        }
+        let known = this.driver.clone();
+        tokio::spawn(last_map::keep(config.data.clone(), move || known.view()));
+        Ok(this)
+    }
+
+    /// Starts the node of a store that is open.
+    async fn start(
+        config: &Config,
+        port: u16,
+        bus: Option<TcpListener>,
+        founding: &DriverOptions,
+        ready: Ready,
+    ) -> Result<Self, Failure> {
+        let Ready { store, recovered } = ready;
+        let address = founding.address.clone();
         let bus = open_bus(config, port, bus, store.id(), &address)?;
         if let Some(map) = last_map::read(&config.data) {
             bus.learn(&map);
         }
-        let start = match &membership.join {
+        let start = match &config.membership.join {
             Some(other) if !store.is_member() => Start::Join {
                 contacts: vec![meet(&bus, other).await?],
             },
-            _ => Start::Found { quorum },
+            _ => founding.start.clone(),
         };
-        let options = DriverOptions { start, ..founding };
+        let options = DriverOptions {
+            start,
+            ..founding.clone()
+        };
         let driver = Driver::start(store, bus.clone(), options).await;
-        let driver = driver.map_err(of_open)?;
+        let driver = driver.map_err(|error| Failure::of_open(&error, &config.data))?;
         let hearing = driver.clone();
         bus.start(move |packet| hearing.receive(packet));
         driver.catch_up().await;
-        let known = driver.clone();
-        tokio::spawn(last_map::keep(config.data.clone(), move || known.view()));
         Ok(Self {
             driver,
             bus,
@@ -211,6 +238,12 @@ impl Backend for Member {
             is_counter: true,
             value,
         };
+        stats.more.push(Figure {
+            name: "recovered_from_archive",
+            help: "1 if the store was recovered from its archive when the node was started.",
+            is_counter: false,
+            value: u64::from(self.recovered.is_some()),
+        });
         stats.more.extend([
             counter(
                 "elections",

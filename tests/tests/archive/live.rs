@@ -27,7 +27,7 @@ fn options() -> ServerOptions {
 
 /// The value of a field of INFO.
 pub fn info(client: &mut Client, field: &str) -> io::Result<String> {
-    let Reply::Bulk(text) = client.call(&["INFO", "persistence"])? else {
+    let Reply::Bulk(text) = client.call(&["INFO"])? else {
         return Err(io::Error::other("INFO has no text"));
     };
     let text = String::from_utf8_lossy(&text).into_owned();

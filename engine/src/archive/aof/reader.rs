@@ -9,7 +9,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::line::Line;
-use super::number;
+use super::{checksum, number};
 use crate::storage::{self, Object};
 use crate::{Error, Result};
 
@@ -65,8 +65,7 @@ pub enum Tear {
     Transaction,
     /// From somewhere on there are only zeros.
     Zeros,
-    /// The last commands are whole, but the checksum is missing that should be behind them. Readers do not ask for
-    /// one; who does says so.
+    /// What was written last has no checksum behind it, or a wrong one. A [`Reader`] alone does not look at them.
     Checksum,
 }
 
@@ -77,7 +76,7 @@ impl Tear {
             Self::Command => "ends within a command",
             Self::Transaction => "ends within a transaction",
             Self::Zeros => "ends in zeros",
-            Self::Checksum => "ends without a checksum",
+            Self::Checksum => "ends without a right checksum",
         }
     }
 }
@@ -163,6 +162,11 @@ impl<R: storage::Reader> Reader<R> {
     /// Where the next item begins.
     pub fn offset(&self) -> u64 {
         self.start + self.at as u64
+    }
+
+    /// The checksum of what stands between two offsets.
+    pub(super) async fn checksum(&self, from: u64, to: u64) -> Result<u32> {
+        checksum::of_bytes(&self.reader, from, to).await
     }
 
     /// How the file ends, as far as it has been read: the truth once [`Reader::next`] has returned `None`.

@@ -1,9 +1,12 @@
 //! What a file holds, without knowing what its commands do: how much, of which time, and how far it is whole.
 
+use super::checksum;
 use super::line::Line;
 use super::positions::Positions;
 use super::reader::{Command, Ending, Item, Reader, Tear};
-use crate::{Result, storage};
+use crate::{Error, Result, storage};
+
+const DOING: &str = "reading the append-only file";
 
 /// A place from which on a file is incomplete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,12 +36,23 @@ pub struct Scan {
     pub cut: Option<u64>,
 }
 
+impl Scan {
+    /// Where what is to be read ends.
+    pub fn end(&self) -> u64 {
+        self.cut.map_or(self.whole, |cut| cut.min(self.whole))
+    }
+}
+
 /// Walks a file.
 #[derive(Debug)]
 pub struct Scanner<R> {
     reader: Reader<R>,
     /// The last second that is of interest.
     until: Option<u64>,
+    /// What the next checksum is of begins here.
+    summed: u64,
+    /// The last checksum was wrong: what it is of begins here.
+    wrong: Option<u64>,
     found: Scan,
 }
 
@@ -46,6 +60,8 @@ impl<R: storage::Reader> Scanner<R> {
     /// Walks what `reader` reads.
     pub fn new(reader: Reader<R>) -> Self {
         Self {
+            summed: reader.offset(),
+            wrong: None,
             reader,
             until: None,
             found: Scan::default(),
@@ -64,7 +80,8 @@ impl<R: storage::Reader> Scanner<R> {
     /// `Ok(None)` where the file ends.
     ///
     /// # Errors
-    /// As [`Reader::next`].
+    /// As [`Reader::next`]; `Corrupt` too if a checksum was wrong and a right one follows. Where none follows the tail is
+    /// torn, as a loss of power may leave it.
     pub async fn step(&mut self) -> Result<Option<Option<Command>>> {
         let whole = self.reader.ending().whole;
         Ok(match self.reader.next().await? {
@@ -83,11 +100,30 @@ impl<R: storage::Reader> Scanner<R> {
                     Line::Positions => {
                         self.found.positions.read(&text);
                     }
-                    Line::Other | Line::Damaged => {}
+                    Line::Other => self.check(&text, offset).await?,
+                    Line::Damaged => {}
                 }
                 Some(None)
             }
         })
+    }
+
+    /// If an annotation is a checksum, sees whether it is right.
+    async fn check(&mut self, text: &[u8], offset: u64) -> Result<()> {
+        let Some(sum) = checksum::of_line(text) else {
+            return Ok(());
+        };
+        let is_right = sum == self.reader.checksum(self.summed, offset).await?;
+        match (is_right, self.wrong) {
+            (true, Some(wrong)) => {
+                let error = Error::corrupt(DOING, "its checksum differs");
+                return Err(error.on(self.reader.object().clone()).at(wrong));
+            }
+            (false, None) => self.wrong = Some(self.summed),
+            _ => {}
+        }
+        self.summed = self.reader.offset();
+        Ok(())
     }
 
     fn at_time(&mut self, seconds: u64, whole: u64) {
@@ -112,6 +148,10 @@ impl<R: storage::Reader> Scanner<R> {
         let Ending { whole, tear } = self.reader.ending();
         self.found.whole = whole;
         self.found.tear = tear;
+        if let Some(wrong) = self.wrong {
+            self.found.whole = wrong;
+            self.found.tear = Some(Tear::Checksum);
+        }
         self.found
     }
 

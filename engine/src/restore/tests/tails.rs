@@ -2,7 +2,9 @@
 
 use futures_lite::future::block_on;
 
-use crate::archive::aof::{Covered, File, Kind, Manifest, Positions, Tear, encode, names};
+use crate::archive::aof::{
+    Covered, File, Kind, Manifest, Positions, Tear, checksum, encode, names,
+};
 use crate::restore::testing::{error_of, folder, load, load_file};
 use crate::restore::{Torn, mend};
 use crate::storage::{Object, Reader, Storage};
@@ -184,6 +186,39 @@ fn what_is_mended_is_cut_and_what_was_cut_is_kept() {
         let again = mend(&storage, object, 5).await.unwrap_err();
         assert_eq!(again.kind(), ErrorKind::Invalid);
     });
+}
+
+#[test]
+fn a_wrong_checksum_is_damage_unless_nothing_that_is_right_follows() {
+    let mut bytes = Vec::new();
+    let mut ends = Vec::new();
+    for (second, key) in [(10, "a"), (11, "b"), (12, "c")] {
+        let mut written = increment(&[(second, key)]);
+        let mut last = Vec::new();
+        checksum::end(&mut last, &written);
+        bytes.append(&mut written);
+        bytes.append(&mut last);
+        ends.push(bytes.len());
+    }
+    assert_eq!(load_file(&bytes, false, NOW_MS).unwrap().0.len(), 3);
+    for (place, &end) in ends.iter().enumerate() {
+        // The value, which ends the last command.
+        let at = bytes[..end].windows(3).rposition(|found| found == b"v\r\n");
+        let mut damaged = bytes.clone();
+        damaged[at.unwrap()] ^= 1;
+        let loaded = load_file(&damaged, false, NOW_MS);
+        if place < 2 {
+            let error = error_of(loaded);
+            assert_eq!(error.kind(), ErrorKind::Corrupt);
+            let begins = place.checked_sub(1).map_or(0, |before| ends[before]);
+            assert_eq!(error.offset(), Some(begins as u64));
+            continue;
+        }
+        let (found, report) = loaded.unwrap();
+        assert_eq!(found.len(), 2);
+        let torn = report.files[0].torn.unwrap();
+        assert_eq!((torn.offset, torn.tear), (ends[1] as u64, Tear::Checksum));
+    }
 }
 
 #[test]

@@ -44,18 +44,27 @@ pub(super) async fn open(config: &Config, founding: &DriverOptions) -> Result<Re
     if go_on(&config.data).map_err(of_open)? {
         tracing::warn!("a recovery that was cut short is complete: the store is the recovered one");
     }
-    let error = match try_to_open(config, &founding.store).await {
-        Ok(store) => {
-            return Ok(Ready {
-                store,
-                recovered: None,
-            });
-        }
-        Err(error) => error,
-    };
+    match try_to_open(config, &founding.store).await {
+        Ok(store) => Ok(Ready {
+            store,
+            recovered: None,
+        }),
+        Err(error) => instead(config, founding, error).await,
+    }
+}
+
+/// Opens what is recovered instead of a store that is lost or damaged, as `error` says.
+///
+/// # Errors
+/// As [`open`].
+pub(super) async fn instead(
+    config: &Config,
+    founding: &DriverOptions,
+    error: Error,
+) -> Result<Ready, Failure> {
+    let of_open = |error: Error| Failure::of_open(&error, &config.data);
     let archive = config.data.join(ARCHIVE);
-    let is_lost = matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Missing);
-    if !is_lost || !has_archive(&archive).await {
+    if !is_lost(&error) || !has_archive(&archive).await {
         return Err(of_open(error));
     }
     let lost = Lost {
@@ -78,6 +87,23 @@ pub(super) async fn open(config: &Config, founding: &DriverOptions) -> Result<Re
         store,
         recovered: Some(report),
     })
+}
+
+/// Whether a store that has failed since it was opened is to be recovered. Says so where it could be.
+pub(super) async fn is_due(config: &Config, error: &Error) -> bool {
+    let could_be = is_lost(error)
+        && has_archive(&config.data.join(ARCHIVE)).await
+        && alone::check(config, "").is_ok();
+    if could_be && config.recover_from_archive.is_none() {
+        tracing::error!(
+            "the store is damaged, and has an archive: start with --recover-from-archive to recover it"
+        );
+    }
+    could_be && config.recover_from_archive.is_some()
+}
+
+fn is_lost(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Missing)
 }
 
 /// Opens the store, and reads all of it before if that is wanted.
