@@ -17,8 +17,13 @@ const ASKED: &str = "--recover-from-archive";
 /// Little, so that there are tables.
 const MEMORY: [&str; 2] = ["--memory", "8mb"];
 
-/// What a large value consists of, which nothing reads while a log is applied.
-const MARK: u8 = 0xf7;
+/// A value that nothing reads while a log is applied, and that does not get smaller by compression.
+fn large() -> Vec<u8> {
+    let mut random = Random::new(11);
+    (0..1 << 17)
+        .flat_map(|_| random.next().to_le_bytes())
+        .collect()
+}
 
 fn options() -> ServerOptions {
     ServerOptions::default()
@@ -50,7 +55,7 @@ fn set(client: &mut Client, pairs: &Pairs) -> io::Result<()> {
 fn filled(data: &Path, seed: u64) -> io::Result<Pairs> {
     let mut random = Random::new(seed);
     let mut pairs = random_pairs(&mut random, 20_000);
-    pairs.insert(b"large".to_vec(), (vec![MARK; 1 << 20], 0));
+    pairs.insert(b"large".to_vec(), (large(), 0));
     let server = options().start(data)?;
     let mut client = server.connect()?;
     set(&mut client, &pairs)?;
@@ -232,17 +237,18 @@ fn damage_that_only_reading_everything_finds_is_found_if_that_is_asked_for() -> 
     let root = tempfile::tempdir()?;
     let data = root.path().join("data");
     let expected = filled(&data, 73)?;
-    let marks = [MARK; 4096];
+    let part = &large()[500_000..500_064];
+    let mut is_damaged = false;
     for table in files(&data, ".table")? {
         let mut content = fs::read(&table)?;
-        let found = content
-            .windows(marks.len())
-            .position(|bytes| bytes == marks);
+        let found = content.windows(part.len()).position(|bytes| bytes == part);
         if let Some(at) = found {
             content[at] ^= 1;
             fs::write(&table, content)?;
+            is_damaged = true;
         }
     }
+    assert!(is_damaged, "the large value is in no file");
     // It opens.
     assert!(recovering().start(&data)?.terminate(LIMIT)?.success());
     assert!(laid_aside(&data)?.is_empty());
