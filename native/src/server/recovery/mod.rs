@@ -196,23 +196,39 @@ impl Lost<'_> {
     }
 
     fn hopeless(&self, error: &Error) -> Failure {
+        let data = self.config.data.display();
+        let remedy = match error.kind() {
+            ErrorKind::Full => {
+                "Free some space, as the new store needs room beside what is there, and start again; nothing was changed"
+                    .to_owned()
+            }
+            ErrorKind::Invalid => format!(
+                "Have it made with what Trilith holds: trilith restore --from {data} --skip-unsupported --into NEW"
+            ),
+            _ => format!(
+                "See what of the archive is sound with trilith check-archive {data}, or use a backup; nothing was changed"
+            ),
+        };
         Failure::new(
             format!("{} Nor can it be recovered: {error}.", self.what()),
-            format!(
-                "See what of the archive is sound with trilith check-archive {}, or use a backup; nothing was changed",
-                self.config.data.display()
-            ),
+            remedy,
         )
     }
 
     /// Makes a store of the archive, and puts it into the place of what is there. What is to be said of it.
     async fn recover(&self, founding: &DriverOptions) -> Result<String, Failure> {
-        let of_exchange = |error: Error| match error.kind() {
+        let of_begin = |error: Error| match error.kind() {
             ErrorKind::Locked => Failure::of_open(&error, &self.config.data),
             _ => self.hopeless(&error),
         };
+        let of_finish = |error: Error| {
+            Failure::new(
+                format!("The recovered store is complete and cannot be put in its place: {error}."),
+                "Look at who may write in the directory, and start again: that goes on with it",
+            )
+        };
         tracing::warn!(error = %self.error, "the store is recovered from its archive");
-        let exchange = Exchange::begin(&self.config.data).map_err(of_exchange)?;
+        let exchange = Exchange::begin(&self.config.data).map_err(of_begin)?;
         let recovery = self.look().await?;
         let loaded = load(&recovery, &exchange.draft(), founding).await;
         let (loaded, keys) = loaded.map_err(|error| self.hopeless(&error))?;
@@ -225,7 +241,7 @@ impl Lost<'_> {
             loaded: &loaded,
             keys,
         });
-        exchange.finish(&aside, &report).map_err(of_exchange)?;
+        exchange.finish(&aside, &report).map_err(of_finish)?;
         Ok(report)
     }
 }
