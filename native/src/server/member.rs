@@ -14,7 +14,7 @@ use trilith::{Error, ErrorKind, Result};
 
 use super::archive::{self, Asked};
 use super::backend::{Backend, Figure, Stats};
-use super::cluster::{Cluster, Link, Trouble};
+use super::cluster::{Backups, Cluster, Link, OpenBackup, Trouble};
 use super::config::Config;
 use super::failure::Failure;
 use super::last_map;
@@ -32,6 +32,7 @@ pub struct Member {
     driver: Driver<FileStorage, NativeRuntime, Bus>,
     bus: Bus,
     address: Arc<str>,
+    backups: Backups,
 }
 
 impl Member {
@@ -90,6 +91,7 @@ impl Member {
             driver,
             bus,
             address: address.into(),
+            backups: Backups::default(),
         })
     }
 
@@ -306,6 +308,12 @@ impl Cluster for Member {
 
     async fn recover(&self, range: RangeId) -> Result<()> {
         self.driver.recover(range).await
+    }
+
+    async fn backup(&self, range: RangeId) -> Result<OpenBackup> {
+        let permit = self.backups.permit()?;
+        let backup = self.driver.backup(range).await?;
+        Ok(self.backups.open(permit, range, backup))
     }
 }
 
