@@ -145,7 +145,7 @@ impl Job<'_> {
         let mut failing_since = None;
         while !self.ends.load(Relaxed) {
             for node in self.holders.of(range) {
-                match self.from_node(range, &node, clients) {
+                match self.take_from(range, &node, clients) {
                     Ok((file, origin)) => return self.note(file, origin),
                     Err(Trouble::Here(problem)) => return Err(problem),
                     Err(Trouble::Node(what)) => {
@@ -163,7 +163,7 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn from_node(
+    fn take_from(
         &self,
         range: u32,
         node: &str,
