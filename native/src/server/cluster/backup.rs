@@ -37,6 +37,7 @@ pub struct Backups {
     open: Arc<Semaphore>,
     /// When the next part may be read.
     next: Arc<Mutex<Instant>>,
+    idle: Duration,
 }
 
 impl Default for Backups {
@@ -44,6 +45,7 @@ impl Default for Backups {
         Self {
             open: Arc::new(Semaphore::new(OPEN_MOST)),
             next: Arc::new(Mutex::new(Instant::now())),
+            idle: IDLE,
         }
     }
 }
@@ -72,7 +74,8 @@ impl Backups {
             range,
             backup,
             next: Arc::clone(&self.next),
-            until: Instant::now() + IDLE,
+            idle: self.idle,
+            until: Instant::now() + self.idle,
             _permit: permit,
         }
     }
@@ -83,6 +86,7 @@ pub struct OpenBackup {
     range: RangeId,
     backup: RangeBackup<FileStorage, NativeRuntime>,
     next: Arc<Mutex<Instant>>,
+    idle: Duration,
     until: Instant,
     _permit: OwnedSemaphorePermit,
 }
@@ -158,7 +162,7 @@ impl OpenBackup {
             let now = Instant::now();
             *next = ((*next).max(now) + takes).min(now + WAIT_MOST);
         }
-        self.until = Instant::now() + IDLE;
+        self.until = Instant::now() + self.idle;
         let is_last = part.is_empty();
         let mut words = Vec::with_capacity(3 * part.len());
         for entry in part {
@@ -214,5 +218,63 @@ pub async fn answer(words: &[Bytes], stance: &mut Stance, cluster: &impl Cluster
             Reply::OK
         }
         _ => Reply::SYNTAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trilith::restore::Solitude;
+    use trilith::ring::Quorum;
+    use trilith::ring::driver::{Driver, DriverOptions, Start};
+
+    use super::super::testing::{Puppet, interleaved};
+    use super::*;
+
+    #[tokio::test]
+    async fn what_nobody_goes_on_with_ends_and_makes_room_for_others() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = FileStorage::new(root.path().join("data"));
+        let quorum = Quorum::new(3, 2, 2).unwrap();
+        let options = DriverOptions::new("127.0.0.1:6379", Start::Found { quorum });
+        let driver = Driver::open(storage, NativeRuntime::new(), Solitude, options);
+        let driver = driver.await.unwrap();
+        driver.catch_up().await;
+        let backups = Backups {
+            idle: Duration::from_millis(10),
+            ..Backups::default()
+        };
+        let mut stances = Vec::new();
+        for range in 0..OPEN_MOST as u32 {
+            let permit = backups.permit().unwrap();
+            let backup = driver.backup(range).await.unwrap();
+            stances.push(Stance {
+                backup: Some(backups.open(permit, range, backup)),
+                ..Stance::default()
+            });
+        }
+        let refused = backups.permit().unwrap_err();
+        assert!(
+            refused.to_string().contains("16 are being read"),
+            "{refused}"
+        );
+        stances[0].lapse().await;
+        assert!(stances[0].backup.is_none());
+        assert!(backups.permit().is_ok());
+        driver.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_wrongly_is_refused_with_what_to_do() {
+        let puppet = Puppet::new(interleaved());
+        let next = puppet.refused("RING BACKUP NEXT").await;
+        assert!(next.contains("RING BACKUP OPEN range"), "{next}");
+        let elsewhere = puppet.refused("RING BACKUP OPEN 1").await;
+        assert!(elsewhere.contains("ask another node"), "{elsewhere}");
+        let wrong = puppet.refused("RING BACKUP OPEN 256").await;
+        assert!(wrong.contains("a range is a number"), "{wrong}");
+        for line in ["RING BACKUP OPEN", "RING BACKUP NEXT 1", "RING BACKUP all"] {
+            assert_eq!(puppet.ask(line).await, Reply::SYNTAX, "{line}");
+        }
+        assert_eq!(puppet.ask("RING BACKUP CLOSE").await, Reply::OK);
     }
 }

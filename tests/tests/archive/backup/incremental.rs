@@ -116,7 +116,7 @@ fn a_second_backup_has_only_what_has_changed_from_nodes() -> io::Result<()> {
 }
 
 #[test]
-fn nothing_is_taken_from_a_backup_of_another_cluster_or_of_before_a_loss() -> io::Result<()> {
+fn nothing_is_taken_from_a_backup_of_another_cluster() -> io::Result<()> {
     let root = tempfile::tempdir()?;
     let backups = root.path().join("backups");
     let write = |name: &str, value: &str| -> io::Result<_> {

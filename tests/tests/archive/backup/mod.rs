@@ -1,5 +1,6 @@
 //! `trilith backup`: of clusters of real processes under load and while nodes die, and back into clusters of other sizes.
 
+mod cursor;
 mod damage;
 mod incremental;
 mod killed;
