@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Some(Action::Bench(args)) => return bench(&args),
         Some(Action::Sim(args)) => return sim(&args),
         Some(Action::Cluster(args)) => return done(trilith_server::operate::run(&args)),
+        Some(Action::Backup(args)) => return done(archive::backup(&args)),
         Some(Action::CheckArchive(args)) => return done(archive::check(&args)),
         Some(Action::Restore(args)) => return done(archive::restore(&args)),
         Some(Action::Import(args)) => return done(archive::import(&args)),

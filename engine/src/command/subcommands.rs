@@ -71,6 +71,7 @@ pub static SUBCOMMANDS: &[Subcommand] = &[
     row("config", "get", -3, "pattern [pattern ...]", "Answers the settings whose names match."),
     row("config", "help", 2, "", "Lists the subcommands."),
     row("config", "set", -2, "", "Refused: settings are given when the server starts."),
+    row("ring", "backup", -3, "OPEN range | NEXT | CLOSE", "Reads a range at one index, part by part, for `trilith backup`: each connection one range at a time."),
     row("ring", "drain", 3, "node", "Lets a node give up all that it holds, so that it can leave."),
     row("ring", "help", 2, "", "Lists the subcommands."),
     row("ring", "moving", -3, "PAUSE | RESUME | RATE bytes-per-second at-once", "Says whether and how fast copies are moved."),

@@ -56,7 +56,7 @@ pub(crate) use self::commit::{ReplySlot, Ticket};
 use self::core::Core;
 pub(crate) use self::ranges::{
     AMNESIAC, Alone, Applied, AsyncRecords, Found as FoundRange, Hard, Ingested, Logged, Note,
-    OfRange, Replacement, Span as RangeSpan, read_manifest,
+    OfRange, Replacement, Span as RangeSpan, Standing, read_manifest,
 };
 use self::read::Known;
 pub(crate) use self::snapshot::{Brief, Pin};

@@ -5,10 +5,46 @@ use std::path::PathBuf;
 use super::time::parse_moment;
 use crate::server::parse_size;
 
+/// Back up all keys of a cluster that runs: a file for each range, in a format that Redis reads, and a manifest.
+///
+/// Each range is backed up as it is at one index of its log, with everything that was acknowledged before the backup began.
+/// Ranges that have not changed since the last backup are linked from there. A backup that was broken off goes on when
+/// the same command is given again.
+#[derive(Clone, Debug, clap::Args)]
+pub struct BackupArgs {
+    /// The host of a node of the cluster; any will do.
+    #[arg(long, value_name = "HOST", default_value = "127.0.0.1")]
+    pub host: String,
+
+    /// The node's port for clients.
+    #[arg(long, value_name = "PORT", default_value_t = 6379)]
+    pub port: u16,
+
+    /// The folder to make.
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+
+    /// The backup to take from it what has not changed; without it, the newest one beside DIR.
+    #[arg(long, value_name = "DIR", conflicts_with = "full")]
+    pub from_last: Option<PathBuf>,
+
+    /// Take nothing from another backup.
+    #[arg(long)]
+    pub full: bool,
+
+    /// How many ranges are read at a time.
+    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub parallel: u8,
+
+    /// Say what was done in JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Say what files of the archive hold, and whether they are sound.
 #[derive(Clone, Debug, clap::Args)]
 pub struct CheckArchiveArgs {
-    /// A node's directory, a folder of append-only files, or one file.
+    /// A node's directory, a backup, a folder of append-only files, or one file.
     #[arg(value_name = "DIR|FILE")]
     pub path: PathBuf,
 
@@ -24,7 +60,7 @@ pub struct CheckArchiveArgs {
 /// Make a node's directory from its archive, as it was at any second that the archive covers.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RestoreArgs {
-    /// A node's directory, or a folder with append-only files or a snapshot.
+    /// A node's directory, a backup, or a folder with append-only files or a snapshot.
     #[arg(long, value_name = "DIR")]
     pub from: PathBuf,
 
@@ -60,7 +96,7 @@ pub struct LoadingArgs {
 /// Load a file or a folder of Redis or Trilith into a new directory, or into a server.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ImportArgs {
-    /// An .rdb file, an .aof file, or a folder with append-only files or a snapshot.
+    /// A backup, an .rdb file, an .aof file, or a folder with append-only files or a snapshot.
     pub source: PathBuf,
 
     /// The directory to make: `trilith serve --data DIR` opens it.

@@ -6,6 +6,7 @@ use trilith::restore::{Depth, Found, Log, Mended, Survey, inspect, mend};
 use trilith::{Object, Reader as _, Result, Storage};
 
 use super::args::CheckArchiveArgs;
+use super::backup;
 use super::folder::Folder;
 use super::progress::Bar;
 use super::restore::failed;
@@ -43,6 +44,9 @@ pub fn check(args: &CheckArchiveArgs) -> Result<(), Problem> {
     if sources.is_empty() {
         // It says what could have been named.
         Source::find(&args.path)?;
+    }
+    if let [Source::Backup(folder)] = &sources[..] {
+        return backup::check(folder, args.json);
     }
     let mut places = Vec::new();
     for source in sources {

@@ -1,5 +1,5 @@
 //! `trilith check-archive`, `restore`, `import` and `export`: what is done with files of the archive while no node runs
-//! on them, and the way from and to Redis.
+//! on them, and the way from and to Redis. And `trilith backup`, of a cluster that runs.
 //!
 //! What is read is never changed, but by `check-archive --mend`. What is made is made beside its place, and moved there
 //! when it is complete.
@@ -7,6 +7,8 @@
 pub(crate) mod alone;
 #[cfg(feature = "operate")]
 mod args;
+#[cfg(feature = "operate")]
+mod backup;
 #[cfg(feature = "operate")]
 mod check;
 #[cfg(feature = "operate")]
@@ -29,7 +31,9 @@ mod source;
 pub mod time;
 
 #[cfg(feature = "operate")]
-pub use args::{CheckArchiveArgs, ExportArgs, ImportArgs, RestoreArgs};
+pub use args::{BackupArgs, CheckArchiveArgs, ExportArgs, ImportArgs, RestoreArgs};
+#[cfg(feature = "operate")]
+pub use backup::backup;
 #[cfg(feature = "operate")]
 pub use check::check;
 #[cfg(feature = "operate")]

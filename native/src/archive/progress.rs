@@ -23,6 +23,14 @@ impl Bar {
         Self::styled(doing, "{msg} {spinner} {bytes}, {bytes_per_sec}{prefix}")
     }
 
+    /// One of ranges.
+    pub fn of_ranges(doing: &str) -> Self {
+        Self::styled(
+            doing,
+            "{msg} {wide_bar} {pos} of {len} ranges{prefix}, {eta} left",
+        )
+    }
+
     fn styled(doing: &str, template: &str) -> Self {
         let bar = ProgressBar::new(0);
         bar.set_draw_target(ProgressDrawTarget::stderr());

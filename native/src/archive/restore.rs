@@ -7,6 +7,7 @@ use trilith::restore::{Depth, Log, Options, Report, Sink, load_aof, load_rdb};
 use trilith::{Error, ErrorKind, Storage};
 
 use super::args::RestoreArgs;
+use super::backup;
 use super::node::{self, Draft};
 use super::progress::Bar;
 use super::source::Source;
@@ -75,6 +76,9 @@ pub async fn load<K: Sink>(
     wanted: Wanted,
     sink: &mut K,
 ) -> Result<Report, Problem> {
+    if let Source::Backup(folder) = source {
+        return backup::load(folder, wanted, sink).await;
+    }
     let (folder, object) = source.open()?;
     let fail = |error: Error| failed(source, &error);
     let options = Options {
@@ -117,7 +121,7 @@ pub async fn load<K: Sink>(
     let tell = |progress| bar.show(progress);
     let loaded = match source {
         Source::Rdb(_) => load_rdb(reader, object, options, sink, tell).await,
-        Source::Aof(_) | Source::Log(_) => load_aof(reader, object, options, sink, tell).await,
+        _ => load_aof(reader, object, options, sink, tell).await,
     };
     loaded.map_err(fail)
 }

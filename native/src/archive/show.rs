@@ -57,7 +57,10 @@ pub fn report(source: &Source, report: &Report, keys: u64, where_to: &str) -> St
             note(file),
         ]);
     }
-    text.push_str(&table.text(Paint::for_stdout()));
+    match source {
+        Source::Backup(_) => text.push_str(&format!("{} files were loaded.\n", report.files.len())),
+        _ => text.push_str(&table.text(Paint::for_stdout())),
+    }
     if report.expired > 0 {
         text.push_str(&format!(
             "{} keys had expired since, and are not there.\n",

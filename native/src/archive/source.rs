@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use trilith::Object;
 
+use super::backup::is_backup;
 use super::folder::Folder;
 use crate::operate::Problem;
 
@@ -22,13 +23,15 @@ pub enum Source {
     Rdb(PathBuf),
     /// One file of commands.
     Aof(PathBuf),
+    /// A backup of a cluster, by its folder.
+    Backup(PathBuf),
 }
 
 impl Source {
-    /// The file that it is known by.
+    /// The file that it is known by, or the folder.
     pub fn path(&self) -> &Path {
         match self {
-            Self::Log(path) | Self::Rdb(path) | Self::Aof(path) => path,
+            Self::Log(path) | Self::Rdb(path) | Self::Aof(path) | Self::Backup(path) => path,
         }
     }
 
@@ -51,7 +54,7 @@ impl Source {
         if found.is_empty() {
             return Err(Problem::failed(
                 format!("{} holds no archive.", path.display()),
-                "Name a node's directory, a folder with a .manifest of append-only files, an .rdb file or an .aof file",
+                "Name a node's directory, a backup, a folder with a .manifest of append-only files, an .rdb file or an .aof file",
             ));
         }
         Ok(found.remove(0))
@@ -62,6 +65,9 @@ impl Source {
         let metadata = fs::metadata(path).map_err(|error| unreadable(path, &error.to_string()))?;
         if metadata.is_file() {
             return Self::of_file(path).map(|source| vec![source]);
+        }
+        if is_backup(path) {
+            return Ok(vec![Self::Backup(path.to_owned())]);
         }
         let (mut logs, mut files) = (Vec::new(), Vec::new());
         for folder in FOLDERS {

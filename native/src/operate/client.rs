@@ -9,8 +9,8 @@ use trilith::command::Reply;
 
 use crate::resp::read_reply;
 
-/// The longest answer that is taken: far more than any node has to say.
-const REPLY_BYTES_MAX: usize = 256 << 20;
+/// The longest answer that is taken: more than the largest key and value together.
+const REPLY_BYTES_MAX: usize = 1040 << 20;
 
 /// How long a node is waited for.
 #[derive(Clone, Copy, Debug)]

@@ -24,13 +24,15 @@ mod wait;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
+pub(crate) use args::At;
 pub use args::ClusterArgs;
-pub(crate) use client::in_words;
+pub(crate) use client::{Client, Patience, in_words};
 pub use problem::Problem;
+pub(crate) use status::Status;
+pub(crate) use survey::Cluster;
 
-use args::{At, ClusterAction, RangesArgs, StatusArgs};
+use args::{ClusterAction, RangesArgs, StatusArgs};
 use ranges::Ranges;
-use survey::Cluster;
 use table::Paint;
 
 /// How often `status --watch` looks.

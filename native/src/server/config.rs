@@ -34,6 +34,9 @@ pub enum Action {
     /// Starts a cluster on this machine, and looks after one anywhere.
     #[cfg(feature = "operate")]
     Cluster(crate::operate::ClusterArgs),
+    /// Backs up all keys of a cluster that runs: a file for each range, in a format that Redis reads.
+    #[cfg(feature = "operate")]
+    Backup(crate::archive::BackupArgs),
     /// Says what files of the archive hold, and whether they are sound.
     #[cfg(feature = "operate")]
     CheckArchive(crate::archive::CheckArchiveArgs),

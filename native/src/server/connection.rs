@@ -144,6 +144,7 @@ impl<B: Backend> Connection<B> {
                 biased;
                 read = self.wire.receive(self.reader.bytes_wanted(self.wire.input.len())) => read?,
                 () = stopped(&mut stopping) => return Ok(()),
+                () = self.client.stance.lapse() => {}
             }
         }
     }

@@ -14,7 +14,7 @@ use trilith::{ErrorKind, Result};
 
 use super::archive::{self, Asked};
 use super::backend::{Backend, Figure, Stats};
-use super::cluster::{Cluster, Link, Trouble};
+use super::cluster::{Backups, Cluster, Link, OpenBackup, Trouble};
 use super::config::Config;
 use super::failure::Failure;
 use super::last_map;
@@ -34,6 +34,7 @@ pub struct Member {
     bus: Bus,
     address: Arc<str>,
     recovered: Option<Arc<str>>,
+    backups: Backups,
 }
 
 impl Member {
@@ -118,6 +119,7 @@ impl Member {
             bus,
             address: address.into(),
             recovered: recovered.map(Into::into),
+            backups: Backups::default(),
         })
     }
 
@@ -345,6 +347,12 @@ impl Cluster for Member {
 
     async fn recover(&self, range: RangeId) -> Result<()> {
         self.driver.recover(range).await
+    }
+
+    async fn backup(&self, range: RangeId) -> Result<OpenBackup> {
+        let permit = self.backups.permit()?;
+        let backup = self.driver.backup(range).await?;
+        Ok(self.backups.open(permit, range, backup))
     }
 }
 

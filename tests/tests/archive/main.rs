@@ -1,5 +1,6 @@
 //! The archive with Redis's own programs: what we write is read by them, and what they write by us.
 
+mod backup;
 mod commands;
 mod export;
 mod files;

@@ -79,7 +79,12 @@ impl<S: Storage> Applier<S> {
             effects = self.write_in_range(core, batch)?;
             core.machine.applied(summary);
         }
-        core.note_applied(of, entry, before.is_held, change)?;
+        core.note_applied(
+            of,
+            entry,
+            before.is_held,
+            effects.is_some().then_some(change),
+        )?;
         let (ops, count) = effects.unwrap_or_default();
         if is_archived {
             core.archive_entry(of, entry, Ops::of(&ops, count));
@@ -130,12 +135,13 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         })
     }
 
+    /// `change` is what the entry did to the counts, if it wrote anything.
     fn note_applied(
         &self,
         of: &OfRange,
         entry: &Entry,
         is_held: bool,
-        change: Counts,
+        change: Option<Counts>,
     ) -> Result<()> {
         // A memtable that is yet to be flushed may have been frozen between the entry's record and now.
         let frozen_upto = match is_held {
@@ -152,7 +158,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             index: entry.index,
             time_ms: entry.time_ms,
         };
-        state.counts = state.counts.plus(change);
+        if let Some(change) = change {
+            state.changed = state.applied;
+            state.counts = state.counts.plus(change);
+        }
         if of.configures {
             state.configured = (entry.index, entry.payload.clone());
         }
@@ -195,7 +204,7 @@ impl<S: Storage, R: Runtime, M: Machine> Applying<'_, S, R, M> {
         batch.put(key, value);
         let applier = self.applier()?;
         applier.write_in_range(core, batch)?;
-        core.note_applied(&of, &entry, before.is_held, Counts::default())?;
+        core.note_applied(&of, &entry, before.is_held, Some(Counts::default()))?;
         applier.freeze_if_full(core);
         Ok(())
     }

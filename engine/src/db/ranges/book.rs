@@ -42,6 +42,9 @@ pub(super) struct RangeState {
     pub void_upto: u64,
     pub configured: (u64, Bytes),
     pub applied: Applied,
+    /// The last entry that changed its keys. What was read from a store or came from elsewhere does not say: then it is
+    /// the last one that had been applied. Where it is equal on two copies, their keys are.
+    pub changed: Applied,
     pub counts: Counts,
     /// The last index that is in tables.
     pub flushed: u64,
@@ -114,6 +117,11 @@ impl RangeState {
 
     fn from_record(record: &RangeRecord) -> Result<Self> {
         let extra = Extra::decode(&record.configuration)?;
+        let applied = Applied {
+            term: record.applied_term,
+            index: record.applied_index,
+            time_ms: record.applied_time_ms,
+        };
         Ok(Self {
             node: extra.node,
             incarnation: record.incarnation,
@@ -130,11 +138,8 @@ impl RangeState {
             },
             void_upto: extra.void_upto,
             configured: (extra.configured_at, extra.configuration),
-            applied: Applied {
-                term: record.applied_term,
-                index: record.applied_index,
-                time_ms: record.applied_time_ms,
-            },
+            applied,
+            changed: applied,
             counts: Counts {
                 keys: record.keys,
                 with_deadline: extra.with_deadline,

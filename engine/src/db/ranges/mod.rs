@@ -131,6 +131,17 @@ pub(crate) struct Applied {
     pub time_ms: u64,
 }
 
+/// What a range holds, between two of its entries.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standing {
+    pub applied: Applied,
+    /// The last entry that changed its keys, or one behind it, where that is not known.
+    pub changed: Applied,
+    pub counts: Counts,
+    /// Counts how often all of it was replaced.
+    pub generation: u64,
+}
+
 /// Which range an entry is of.
 #[derive(Clone, Debug)]
 pub(crate) struct OfRange {
@@ -210,6 +221,18 @@ impl Ranges {
         let book = self.book.lock();
         let state = book.live(range)?;
         Ok((state.applied, state.configured.clone()))
+    }
+
+    /// What a range holds now.
+    pub(crate) fn standing(&self, range: u32) -> Result<Standing> {
+        let book = self.book.lock();
+        let state = book.live(range)?;
+        Ok(Standing {
+            applied: state.applied,
+            changed: state.changed,
+            counts: state.counts,
+            generation: state.generation,
+        })
     }
 
     fn moved(&self) {

@@ -88,6 +88,7 @@ impl Replacement {
             void_upto: reserved.position,
             configured: self.configured,
             applied: self.applied,
+            changed: self.applied,
             counts: self.counts,
             flushed: self.applied.index,
             ..RangeState::default()

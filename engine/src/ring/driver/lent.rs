@@ -130,8 +130,13 @@ impl Lent {
 
     /// Whether a range is lent at this moment.
     pub(super) fn has(&self, range: RangeId) -> bool {
-        let slot = self.slots.get(range as usize);
-        slot.is_some_and(|slot| !slot.turn.load(Acquire).is_multiple_of(2))
+        self.turn(range).is_some()
+    }
+
+    /// Changes whenever a range is lent or given back; `None` while it is not lent.
+    pub(super) fn turn(&self, range: RangeId) -> Option<u64> {
+        let turn = self.slots.get(range as usize)?.turn.load(Acquire);
+        (!turn.is_multiple_of(2)).then_some(turn)
     }
 
     /// The last entry of a range that is lent.

@@ -8,6 +8,7 @@
 //! might, is no more than a slow node.
 
 mod admin;
+mod backup;
 mod clients;
 mod counters;
 mod execute;
@@ -37,7 +38,7 @@ use crate::command::{Command, Encoder, Reply};
 use crate::ring::ids::{NodeId, RangeId};
 use crate::ring::meta::Proposal;
 use crate::ring::node::Packet;
-use crate::ring::store::RangeStore;
+use crate::ring::store::{RangeBackup, RangeStore};
 use crate::{Error, Result, Runtime, Storage};
 
 use inner::Inner;
@@ -163,6 +164,16 @@ impl<S: Storage, R: Runtime, T: Transport> Driver<S, R, T> {
     /// `Invalid` if the range has a master or this copy holds nothing; `Unknown` if it did not come about in time.
     pub async fn recover(&self, range: RangeId) -> Result<()> {
         self.inner.recover(range).await
+    }
+
+    /// Pins a range's keys as they are at one index, to be read from the first to the last: with everything in them that
+    /// was acknowledged before this was called. Any copy that follows the range's master will do.
+    ///
+    /// # Errors
+    /// `Invalid` if no copy is here; `Failed` if nobody confirmed in time that this copy is not behind; those of
+    /// storage.
+    pub async fn backup(&self, range: RangeId) -> Result<RangeBackup<S, R>> {
+        self.inner.backup(range).await
     }
 
     /// Numbers about the node.

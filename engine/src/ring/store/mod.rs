@@ -11,6 +11,7 @@
 //! error of that range's: it has to stop, as the next entry cannot be applied without this one.
 
 mod alone;
+mod backup;
 mod encode;
 mod lost;
 mod members;
@@ -38,6 +39,7 @@ use crate::storage::Durability;
 use crate::{Error, ErrorKind, Result, Runtime, Storage};
 
 pub use alone::LentEntries;
+pub use backup::{BackedUp, Position, RangeBackup};
 pub use lost::LOST_WRITES;
 pub use members::Named;
 pub use read::Seen;

@@ -33,7 +33,7 @@ pub async fn answer<B: Backend>(
         (Session::Consistency, _) => words::consistency(&words[1..], stance, cluster),
         (Session::Wait, _) => words::wait(&words[1..], stance, cluster),
         (_, None) => DISABLED,
-        (Session::Ring, Some(cluster)) => operate::answer(words, cluster).await,
+        (Session::Ring, Some(cluster)) => operate::answer(words, stance, cluster).await,
         (Session::Asking, Some(_)) => Reply::error(
             "ERR slots move whole and nobody is redirected by ASK: send the command without ASKING",
         ),

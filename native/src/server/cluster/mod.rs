@@ -6,6 +6,7 @@
 //! the cluster: that is the ring's.
 
 mod answer;
+mod backup;
 mod figures;
 mod operate;
 mod redirect;
@@ -27,6 +28,7 @@ use trilith::ring::{NodeId, RangeId};
 use trilith::{Error, ErrorKind, Result};
 
 pub use answer::answer;
+pub use backup::{Backups, OpenBackup};
 pub use figures::Figures;
 pub use redirect::redirect;
 pub use topology::Topology;
@@ -66,6 +68,12 @@ pub trait Cluster: Clone + Send + Sync + 'static {
     /// # Errors
     /// There is no such copy here, or nothing is to be recovered.
     fn recover(&self, range: RangeId) -> impl Future<Output = Result<()>> + Send;
+
+    /// Pins the copy here of a range, to be read by one who makes a backup.
+    ///
+    /// # Errors
+    /// There is no such copy here, it is not known to be up to date, or too many are being read.
+    fn backup(&self, range: RangeId) -> impl Future<Output = Result<OpenBackup>> + Send;
 }
 
 /// What keeps a node from taking writes.
@@ -122,7 +130,7 @@ pub struct Link {
 }
 
 /// What a connection has said about the cluster.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Stance {
     /// It has asked for the map, so it is redirected where others are forwarded.
     pub knows_map: bool,
@@ -132,6 +140,8 @@ pub struct Stance {
     pub consistency: Consistency,
     /// The smallest W that a write of its was run with; 0 is the cluster's.
     stored_by: Option<u8>,
+    /// The range that it reads for a backup.
+    backup: Option<OpenBackup>,
 }
 
 impl Stance {
@@ -139,6 +149,15 @@ impl Stance {
     pub fn writes(&mut self) {
         let w = self.consistency.w;
         self.stored_by = Some(self.stored_by.map_or(w, |least| least.min(w)));
+    }
+
+    /// Ends a backup that was begun and that nobody goes on with; never ready while there is none.
+    pub async fn lapse(&mut self) {
+        match &self.backup {
+            Some(open) => open.lapsed().await,
+            None => std::future::pending().await,
+        }
+        self.backup = None;
     }
 }
 
@@ -177,6 +196,10 @@ impl Cluster for Infallible {
     }
 
     async fn recover(&self, _: RangeId) -> Result<()> {
+        match *self {}
+    }
+
+    async fn backup(&self, _: RangeId) -> Result<OpenBackup> {
         match *self {}
     }
 }

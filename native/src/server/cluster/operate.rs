@@ -9,10 +9,10 @@ use trilith::ring::{META, NodeId, Quorum, RangeId};
 use trilith::slot::ARCS;
 use trilith::{Error, ErrorKind};
 
-use super::{Cluster, Topology, parse_id, short_id, status};
+use super::{Cluster, Stance, Topology, backup, parse_id, short_id, status};
 
 /// Answers RING; `words` are all of it.
-pub async fn answer(words: &[Bytes], cluster: &impl Cluster) -> Reply {
+pub async fn answer(words: &[Bytes], stance: &mut Stance, cluster: &impl Cluster) -> Reply {
     let row = match subcommand(words) {
         Ok(row) => row,
         Err(reply) => return reply,
@@ -28,6 +28,7 @@ pub async fn answer(words: &[Bytes], cluster: &impl Cluster) -> Reply {
         "ranges" => Reply::text(status::ranges(&cluster.ranges())),
         "transfer" => transfer(words, &view, cluster).unwrap_or_else(|reply| reply),
         "recover" => recover(words, cluster).await,
+        "backup" => backup::answer(words, stance, cluster).await,
         name => match proposal(name, words, &view) {
             Ok(proposal) => propose(proposal, cluster).await,
             Err(reply) => reply,
@@ -35,7 +36,7 @@ pub async fn answer(words: &[Bytes], cluster: &impl Cluster) -> Reply {
     }
 }
 
-fn refused(why: impl Into<String>) -> Reply {
+pub(super) fn refused(why: impl Into<String>) -> Reply {
     Reply::Error(format!("ERR {}", why.into()).into())
 }
 
@@ -149,7 +150,7 @@ fn check_another_holds(node: NodeId, map: &Map) -> Result<(), Reply> {
 }
 
 /// A range by its number; the meta range also by its name.
-fn range(word: &[u8]) -> Result<RangeId, Reply> {
+pub(super) fn range(word: &[u8]) -> Result<RangeId, Reply> {
     if word.eq_ignore_ascii_case(b"meta") {
         return Ok(META);
     }

@@ -11,7 +11,7 @@ use trilith::ring::{NodeId, Quorum, RangeId};
 use trilith::slot::ARCS;
 use trilith::{Error, ErrorKind};
 
-use super::{Cluster, Link, Stance, Trouble, answer};
+use super::{Cluster, Link, OpenBackup, Stance, Trouble, answer};
 use crate::server::volatile::Volatile;
 use crate::server::{Backend, Stats};
 
@@ -219,6 +219,11 @@ impl Cluster for Strings {
         let mut held = self.lock();
         held.recovered.push(range);
         held.outcome.clone()
+    }
+
+    async fn backup(&self, _: RangeId) -> trilith::Result<OpenBackup> {
+        let what = "a puppet holds nothing";
+        Err(Error::new(ErrorKind::Invalid, "backing a range up", what))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whole nodes over a network in memory, in virtual time.
 
 mod alone;
+mod backup;
 mod cluster;
 mod full_disk;
 mod short_way;

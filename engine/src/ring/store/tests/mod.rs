@@ -2,6 +2,7 @@
 
 mod amnesia;
 mod archive;
+mod backup;
 mod crash;
 mod flush;
 mod lent;
