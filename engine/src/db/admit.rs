@@ -111,7 +111,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         let behind = Behind {
             frozen: view.frozen.len(),
             active: self.fullness(&view.active),
-            l0_tables: debt.l0_tables,
+            l0_runs: debt.l0_runs,
             debt_bytes: debt.bytes,
             pinned: self.is_pinned(&view),
         };

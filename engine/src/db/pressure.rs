@@ -1,6 +1,6 @@
 //! Backpressure: writers are slowed smoothly before they are stopped.
 //!
-//! What is behind is measured in three ways (memtables that wait to be flushed, tables in level 0, bytes
+//! What is behind is measured in three ways (memtables that wait to be flushed, runs in level 0, bytes
 //! that compaction owes) and mapped to one number from 0 (no delay) to 1 (stop). In between, writers
 //! share a rate that falls geometrically, so the last stretch before a stop is slow, not sudden.
 
@@ -24,8 +24,8 @@ pub(crate) struct Behind {
     pub frozen: usize,
     /// How full the active one is, from 0 to 1.
     pub active: f64,
-    /// Tables in level 0.
-    pub l0_tables: usize,
+    /// Sorted runs in level 0.
+    pub l0_runs: usize,
     /// Bytes that compaction has to move before the tree has its shape.
     pub debt_bytes: u64,
     /// Readers hold so much memory that the active memtable cannot be filled.
@@ -66,7 +66,7 @@ impl Behind {
         let stop = limits.frozen_stop as f64 + 1.0;
         between(memtables, stop - 1.0, stop)
             .max(between(
-                self.l0_tables as f64,
+                self.l0_runs as f64,
                 limits.l0_slow as f64,
                 limits.l0_stop as f64,
             ))
@@ -148,9 +148,9 @@ mod tests {
     #[test]
     fn pressure_rises_with_what_is_behind_and_stops_at_the_limit() {
         let limits = Limits::default();
-        let at = |l0_tables| {
+        let at = |l0_runs| {
             Behind {
-                l0_tables,
+                l0_runs,
                 ..Behind::default()
             }
             .pressure(&limits)

@@ -113,6 +113,21 @@ impl Levels {
             .fold(0, u64::saturating_add)
     }
 
+    /// What level 0 costs its readers, in sorted runs: how many of its tables hold one key at most. Where ranges come as
+    /// a whole there are many beside each other, which cost a comparison each.
+    pub fn level_0_runs(&self) -> usize {
+        const BESIDE: usize = 8;
+        let mut tables: Vec<Span<'_>> = self.levels[0].iter().map(|table| table.span()).collect();
+        tables.sort_unstable_by_key(|span| span.start);
+        let (mut most, mut open) = (0, Vec::<Span<'_>>::new());
+        for &span in &tables {
+            open.retain(|other| !other.ends_before(span.start));
+            open.push(span);
+            most = open.len().max(most);
+        }
+        most.max(tables.len() / BESIDE)
+    }
+
     /// The tables that may hold `key`, in the order to ask them: the first that has a version of the key
     /// has the newest.
     pub fn holding<'a>(
@@ -442,6 +457,33 @@ pub(crate) mod tests {
         let mut endless = table(1, "a", "c", 1..=2);
         endless.largest = Bound::Unbounded;
         assert!(try_tree(vec![(1, endless), (1, table(2, "x", "z", 3..=4))]).is_err());
+    }
+
+    #[test]
+    fn tables_of_level_0_beside_each_other_make_one_run() {
+        let wide = (0, table(1, "a", "z", 1..=5));
+        let beside = |from: u64| {
+            let number = move |n| format!("k{n:02}");
+            (from..from + 9).map(move |n| {
+                let key = number(n);
+                (0, table(n, &key, &key, 10..=10))
+            })
+        };
+        let runs = |tables: Vec<_>| tree(tables).level_0_runs();
+        assert_eq!(runs(vec![]), 0);
+        assert_eq!(runs(vec![wide.clone()]), 1);
+        assert_eq!(runs(beside(10).collect()), 1);
+        assert_eq!(runs(beside(10).chain([wide.clone()]).collect()), 2);
+        assert_eq!(
+            runs((0..3).flat_map(|n| beside(10 + 9 * n)).collect()),
+            3,
+            "so many are a run for every eight"
+        );
+        let two = [
+            (0, table(1, "a", "c", 1..=5)),
+            (0, table(2, "c", "d", 6..=9)),
+        ];
+        assert_eq!(runs(two.to_vec()), 2);
     }
 
     #[test]

@@ -79,6 +79,9 @@ impl Strategy<'_> {
 
     /// The level that is furthest beyond its target, if there is work to be had there.
     fn by_size(&self) -> Option<Choice> {
+        if let Some(choice) = self.move_level_0() {
+            return Some(choice);
+        }
         let mut due: Vec<(u128, usize)> = (0..LAST)
             .map(|level| (self.score(level), level))
             .filter(|&(score, _)| score >= DUE)
@@ -102,8 +105,8 @@ impl Strategy<'_> {
 
     fn score(&self, level: usize) -> u128 {
         if level == 0 {
-            let tables = self.levels.tables(0).len() as u128;
-            return tables * DUE / self.options.l0_tables.max(1) as u128;
+            let runs = self.levels.level_0_runs() as u128;
+            return runs * DUE / self.options.l0_tables.max(1) as u128;
         }
         let tables = self.levels.tables(level).iter();
         let idle: u64 = tables
@@ -419,12 +422,13 @@ pub(crate) mod tests {
             (0, table(2, "b", "d", 20..=29)),
             (0, table(3, "x", "y", 30..=39)),
             (0, table(4, "a", "d", 40..=49)),
+            (0, table(7, "b", "c", 50..=59)),
             (6, table(5, "d", "f", 1..=9)),
             (6, table(6, "x", "z", 1..=9)),
         ];
         assert_eq!(
             outline(&choice(&tree(tables))),
-            ("merge", vec![4, 2, 1, 5], 6)
+            ("merge", vec![7, 4, 2, 1, 5], 6)
         );
     }
 

@@ -22,7 +22,7 @@ pub use targets::{Debt, Targets, debt, targets};
 /// What a strategy goes by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompactionOptions {
-    /// So many tables in level 0 start a compaction.
+    /// So many tables of level 0 over one key start a compaction.
     pub l0_tables: usize,
     /// Where an output is cut.
     pub table_bytes: u64,

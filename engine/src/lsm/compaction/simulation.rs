@@ -314,7 +314,7 @@ fn a_backlog_is_worked_off_and_counted_down() {
     }
     let owed = debt(&tree.levels, &tree.options);
     assert!(
-        owed.l0_tables == 40 && owed.bytes >= tree.levels.bytes(0),
+        owed.l0_runs == 40 && owed.bytes >= tree.levels.bytes(0),
         "{owed:?}"
     );
     let before = tree.merged;

@@ -42,8 +42,8 @@ pub fn targets(levels: &Levels, options: &CompactionOptions) -> Targets {
 /// How far compaction is behind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Debt {
-    /// Tables in level 0.
-    pub l0_tables: usize,
+    /// Sorted runs in level 0.
+    pub l0_runs: usize,
     /// About how many bytes have to be written until every level is within its target.
     pub bytes: u64,
 }
@@ -51,11 +51,11 @@ pub struct Debt {
 /// How far compaction is behind.
 pub fn debt(levels: &Levels, options: &CompactionOptions) -> Debt {
     let targets = targets(levels, options);
-    let l0_tables = levels.tables(0).len();
+    let l0_runs = levels.level_0_runs();
     let mut bytes = 0u64;
     // What comes down from the level above.
     let mut carried = 0;
-    if l0_tables >= options.l0_tables {
+    if l0_runs >= options.l0_tables {
         carried = levels.bytes(0);
         bytes = carried.saturating_add(levels.bytes(targets.base));
     }
@@ -67,7 +67,7 @@ pub fn debt(levels: &Levels, options: &CompactionOptions) -> Debt {
         let overlap = u64::try_from(overlap).unwrap_or(u64::MAX);
         bytes = bytes.saturating_add(carried).saturating_add(overlap);
     }
-    Debt { l0_tables, bytes }
+    Debt { l0_runs, bytes }
 }
 
 #[cfg(test)]

@@ -10,34 +10,39 @@ use crate::lsm::levels::{Span, TableMeta};
 const LIGHT_TIMES: u64 = 4;
 
 impl Strategy<'_> {
-    /// Level 0 in one go: the more of it at once, the less often the base is rewritten. Tables that
-    /// overlap nothing just move; tables that do not overlap each other need not be merged together.
+    /// Tables of level 0 that overlap nothing just move, once there are some.
+    pub(super) fn move_level_0(&self) -> Option<Choice> {
+        let tables = self.levels.tables(0);
+        if tables.len() < self.options.l0_tables || self.any_busy(tables) {
+            return None;
+        }
+        let base = self.targets.base;
+        let moves: Vec<_> = overlapping_groups(tables)
+            .iter()
+            .filter(|group| group.len() == 1 && self.moves_freely(&group[0], base))
+            .map(|group| (0, Arc::clone(&group[0])))
+            .collect();
+        (!moves.is_empty()).then_some(Choice::Move {
+            tables: moves,
+            to: base,
+        })
+    }
+
+    /// Level 0 in one go: the more of it at once, the less often the base is rewritten. Tables that do not overlap each
+    /// other need not be merged together.
     pub(super) fn pick_level_0(&self) -> Option<Choice> {
         let tables = self.levels.tables(0);
         if self.any_busy(tables) {
             return None;
         }
-        let groups = overlapping_groups(tables);
-        let base = self.targets.base;
-        let moves: Vec<_> = groups
-            .iter()
-            .filter(|group| group.len() == 1 && self.moves_freely(&group[0], base))
-            .map(|group| (0, Arc::clone(&group[0])))
-            .collect();
-        if !moves.is_empty() {
-            return Some(Choice::Move {
-                tables: moves,
-                to: base,
-            });
-        }
         if self.is_light(tables) {
             return self.gather_level_0(tables);
         }
-        let mut groups = groups;
+        let mut groups = overlapping_groups(tables);
         groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
         groups
             .into_iter()
-            .find_map(|group| self.merge(0, group, base, Reason::Level0))
+            .find_map(|group| self.merge(0, group, self.targets.base, Reason::Level0))
     }
 
     /// Whether level 0 is so little, beside what it would be merged with, that its tables are better merged with each
@@ -50,7 +55,7 @@ impl Strategy<'_> {
         let bytes = total(tables);
         bytes <= self.options.table_bytes
             && bytes.saturating_mul(LIGHT_TIMES) <= below
-            && tables.len() < self.options.l0_tables.saturating_mul(2)
+            && self.levels.level_0_runs() < self.options.l0_tables.saturating_mul(2)
     }
 
     /// Level 0 made one table again, but for what is too new: something older may yet come between.
