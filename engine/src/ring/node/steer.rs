@@ -114,10 +114,25 @@ impl Node {
             self.steering.next_steer_ms = now.monotonic_ms + STEER_EVERY_MS;
             self.propose_founding(now, out);
             for (range, change) in self.changes() {
-                let request = self.own_request();
-                self.step_range(now, range, Input::Change { request, change }, out);
+                let successor = self.successor(range, &change);
+                let input = match successor {
+                    Some(to) => Input::Handover { to: Some(to) },
+                    None => {
+                        let request = self.own_request();
+                        Input::Change { request, change }
+                    }
+                };
+                self.step_range(now, range, input, out);
             }
         }
+    }
+
+    /// Who is to make a change instead of this node, which it leaves out.
+    fn successor(&self, range: RangeId, change: &Change) -> Option<NodeId> {
+        let Change::Voters { nodes, .. } = change else {
+            return None;
+        };
+        self.ranges.get(&range)?.successor_among(nodes)
     }
 
     fn own_request(&mut self) -> RequestId {

@@ -29,6 +29,8 @@ pub(super) struct Office {
     /// Who waits for the configuration that is on its way.
     pub change: Option<(Index, RequestId)>,
     pub handover: Option<Handover>,
+    /// Whether one was begun in this office.
+    pub has_offered: bool,
     pub findings: Option<Findings>,
     /// Members that a committed change has left out, and how often they are yet to be told.
     pub leaving: Vec<(Member, u32)>,
@@ -149,6 +151,7 @@ impl Range {
             next_look_ms: now_ms + 1000,
             change,
             handover: None,
+            has_offered: false,
             findings: None,
             leaving: Vec::new(),
             out_since_ms: None,
@@ -299,6 +302,7 @@ impl Range {
                 until_ms,
                 asked: false,
             });
+            office.has_offered = true;
             self.drive_handover();
         }
     }
@@ -358,6 +362,21 @@ impl Range {
                 .handover
                 .take_if(|handover| handover.until_ms <= now_ms);
         }
+    }
+
+    /// Who is to take office from a master that will not be among `nodes`, before they become the voters: who leaves
+    /// as a master leaves the range without one until somebody is elected. `None` if nobody can, or once it was tried.
+    pub fn successor_among(&self, nodes: &[NodeId]) -> Option<NodeId> {
+        let Role::Master(office) = &self.role else {
+            return None;
+        };
+        let configuration = self.log.configuration();
+        let may_try = !nodes.contains(&self.me.node) && !office.has_offered;
+        let median = office.median_skew_ms();
+        let can = |node: &&NodeId| {
+            configuration.is_staying(**node) && self.could_lead(office, **node, median)
+        };
+        nodes.iter().find(can).copied().filter(|_| may_try)
     }
 
     /// Whether office is to go to the voter that placement prefers, which is there and can take it.
