@@ -56,7 +56,7 @@ pub(crate) struct Core<S: Storage, R: Runtime, M: Machine> {
     pub view: Present<S>,
     /// The sequence number up to which everything is visible.
     pub visible: AtomicU64,
-    /// Behind this number tables of ranges may come that are older than what the active memtable holds.
+    /// Behind this number tables of ranges may still come that are older than what the active memtable holds.
     pub complete_upto: AtomicU64,
     pub unflushed_ranges: UnflushedRanges,
     pub snapshots: Snapshots,

@@ -53,6 +53,18 @@ fn a_master_that_leaves_hands_over_first() {
 }
 
 #[test]
+fn a_master_that_will_not_vote_knows_who_can_take_office_before() {
+    let cluster = with_learners(None);
+    let nodes = |ids: [u64; 3]| ids.map(NodeId);
+    let successor = |of: u64, ids| cluster.range(of).successor_among(&nodes(ids));
+    // 4 has no vote yet.
+    assert_eq!(successor(1, [4, 2, 5]), Some(NodeId(2)));
+    assert_eq!(successor(1, [4, 5, 3]), Some(NodeId(3)));
+    assert_eq!(successor(1, [4, 5, 1]), None, "it stays");
+    assert_eq!(successor(2, [3, 4, 5]), None, "it is not the master");
+}
+
+#[test]
 fn a_learner_that_lags_does_not_become_a_voter() {
     let mut cluster = cluster((3, 2, 2), 4, None);
     cluster.isolate(4);
