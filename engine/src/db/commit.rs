@@ -91,11 +91,11 @@ pub(crate) struct Ended {
 }
 
 /// A submitted entry: where it ends in the log, and in which epoch that was.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(test, derive(Default))]
 pub(crate) struct Ticket {
-    pub position: u64,
     pub epoch: u64,
+    pub position: u64,
 }
 
 impl<S: Storage, M: Machine> Commit<S, M> {

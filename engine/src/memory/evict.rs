@@ -172,6 +172,7 @@ impl Memory {
         // A fill holds the mutex from its look at this number to its insertion.
         self.newest_removed_seq.fetch_max(seq, Ordering::Relaxed);
         drop(filler);
+        self.counters.sweeps.fetch_add(1, Ordering::Relaxed);
         let mut start = 0;
         while start < self.table.bucket_count() {
             let end = (start + SWEEP_BUCKETS).min(self.table.bucket_count());

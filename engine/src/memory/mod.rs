@@ -94,6 +94,7 @@ struct Counters {
     kept: AtomicU64,
     filled: AtomicU64,
     refused: AtomicU64,
+    sweeps: AtomicU64,
 }
 
 /// What the table knew of a key before a newer version was published.
@@ -137,6 +138,8 @@ pub struct MemoryStats {
     pub filled: u64,
     /// Records offered from below and not taken.
     pub refused: u64,
+    /// How often all of the table was gone through, for keys that are gone.
+    pub sweeps: u64,
 }
 
 impl Memory {
@@ -233,6 +236,7 @@ impl Memory {
             kept: count(&self.counters.kept),
             filled: count(&self.counters.filled),
             refused: count(&self.counters.refused),
+            sweeps: count(&self.counters.sweeps),
         }
     }
 

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::super::core::Core;
 use super::super::machine::Machine;
-use super::book::Book;
+use super::book::{Book, RangeState};
 use super::replace::{Marked, Replacement, Reservation};
 use super::{Span, no_such_range};
 use crate::lsm::levels::Edit;
@@ -141,7 +141,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         let is_place = |wish: &&&Arc<Wish>| matches!(wish.what, What::Place);
         let places = wishes.iter().filter(is_place).count();
         let spans = self.spans_with_keys(wishes);
-        let left_over = self.left_over(wishes);
+        let come_back = self.come_back(wishes);
         let has_tables = !spans.is_empty() || places > 0;
         let reserved = self.reserve(&ranges, has_tables).await?;
         let here = wishes.iter().filter(|wish| !is_place(wish));
@@ -160,10 +160,31 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             return Err(error);
         }
         self.leave_over(wishes);
-        if !left_over.is_empty() {
-            self.forget_keys(&left_over, reserved.seq).await?;
+        if !come_back.is_empty() {
+            self.forget_left_over(come_back, &reserved).await?;
         }
         Ok(reserved)
+    }
+
+    /// Has the hash table forget ranges that are back, and with them all that are gone: to go through it takes as
+    /// long for one as for all of them. It is this task's turn, so no other range comes back meanwhile.
+    async fn forget_left_over(&self, mut spans: Vec<Span>, reserved: &Reservation) -> Result<()> {
+        let (gone, theirs): (Vec<u32>, Vec<Span>) = {
+            let book = self.ranges.book.lock();
+            let left_over = |(&range, state): (&u32, &RangeState)| {
+                state.left_over.clone().map(|span| (range, span))
+            };
+            book.ranges.iter().filter_map(left_over).unzip()
+        };
+        spans.extend(theirs);
+        self.forget_keys(&spans, reserved.seq).await?;
+        let mut book = self.ranges.book.lock();
+        for range in gone {
+            if let Some(state) = book.ranges.get_mut(&range) {
+                state.left_over = None;
+            }
+        }
+        Ok(())
     }
 
     /// What the hash table has of ranges that are gone nobody asks for, and going through all of it takes long: that
@@ -182,7 +203,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     }
 
     /// Where the hash table may have records of an earlier copy of those that begin.
-    fn left_over(&self, wishes: &[&Arc<Wish>]) -> Vec<Span> {
+    fn come_back(&self, wishes: &[&Arc<Wish>]) -> Vec<Span> {
         let book = self.ranges.book.lock();
         let begin = wishes
             .iter()

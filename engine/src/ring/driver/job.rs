@@ -42,7 +42,9 @@ impl<S: Storage, R: Runtime> Job<S, R> {
     pub(super) fn is_long(&self) -> bool {
         matches!(
             self,
-            Self::SnapshotRead(..)
+            // To begin a copy where another was, the whole hash table may have to be gone through.
+            Self::Begin(..)
+                | Self::SnapshotRead(..)
                 | Self::Effect(
                     _,
                     _,

@@ -1,7 +1,8 @@
 //! Appends on their way to the storage. Those that have to be synced are settled apart, so that entries, which
 //! usually need not be, do not wait for the disk.
 //!
-//! What a range appends settles in its order: behind an append that is synced, everything of that range is.
+//! What a range appends settles in its order: what it appends behind something that is being synced waits for that, and
+//! no longer. Were it synced itself, a range that appends more often than the disk syncs would never get off that way.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,8 @@ pub(super) struct Settling {
     synced: Way,
     /// The last append of each copy that is on the way of the synced.
     on_synced: BTreeMap<Copy, u64>,
+    /// What was appended behind those.
+    behind: BTreeMap<Copy, (u64, Ticket)>,
 }
 
 /// What is being settled, and what is to be when that has been.
@@ -35,7 +38,7 @@ impl Way {
             synced,
             appends: BTreeMap::new(),
         });
-        batch.ticket = ticket;
+        batch.ticket = batch.ticket.max(ticket);
         batch.appends.insert(copy, append);
     }
 
@@ -56,9 +59,13 @@ impl Way {
 impl Settling {
     /// A copy has appended something.
     pub(super) fn add(&mut self, copy: Copy, append: u64, ticket: Ticket, synced: bool) {
-        if synced || self.on_synced.contains_key(&copy) {
+        if synced {
             self.on_synced.insert(copy, append);
+            // What is before it in the log is synced with it.
+            self.behind.remove(&copy);
             self.synced.add(copy, append, ticket, true);
+        } else if self.on_synced.contains_key(&copy) {
+            self.behind.insert(copy, (append, ticket));
         } else {
             self.written.add(copy, append, ticket, false);
         }
@@ -77,11 +84,20 @@ impl Settling {
             return;
         }
         self.synced.is_busy = false;
-        self.on_synced
-            .retain(|copy, last| batch.appends.get(copy).is_none_or(|upto| upto < last));
+        for (copy, upto) in &batch.appends {
+            let is_last = self.on_synced.get(copy).is_some_and(|last| last <= upto);
+            if !is_last {
+                continue;
+            }
+            self.on_synced.remove(copy);
+            if let Some((append, ticket)) = self.behind.remove(copy) {
+                self.written.add(*copy, append, ticket, false);
+            }
+        }
     }
 
     pub(super) fn is_idle(&self) -> bool {
+        // What is behind something has something on its way.
         self.written.is_idle() && self.synced.is_idle()
     }
 }
@@ -139,13 +155,38 @@ mod tests {
         assert_eq!(begun(&mut settling), [(true, vec![(1, 1)])]);
         settling.add(copy(1), 2, Ticket::default(), false);
         assert_eq!(begun(&mut settling), []);
+        assert!(!settling.is_idle());
         settling.ended(&batch(true, &[(1, 1)]));
-        assert_eq!(begun(&mut settling), [(true, vec![(1, 2)])]);
-        settling.ended(&batch(true, &[(1, 2)]));
-        // Nothing of it is to be synced any more.
+        assert_eq!(begun(&mut settling), [(false, vec![(1, 2)])]);
+        settling.ended(&batch(false, &[(1, 2)]));
+        assert!(settling.is_idle());
+    }
+
+    #[test]
+    fn a_range_that_never_rests_is_not_synced_for_ever() {
+        let mut settling = Settling::default();
+        settling.add(copy(1), 1, Ticket::default(), true);
+        assert_eq!(begun(&mut settling), [(true, vec![(1, 1)])]);
+        settling.add(copy(1), 2, Ticket::default(), false);
+        settling.ended(&batch(true, &[(1, 1)]));
+        // Before anything else has settled.
         settling.add(copy(1), 3, Ticket::default(), false);
         assert_eq!(begun(&mut settling), [(false, vec![(1, 3)])]);
-        settling.ended(&batch(false, &[(1, 3)]));
+    }
+
+    #[test]
+    fn what_is_synced_next_takes_what_is_before_it_along() {
+        let mut settling = Settling::default();
+        settling.add(copy(1), 1, Ticket::default(), true);
+        assert_eq!(begun(&mut settling), [(true, vec![(1, 1)])]);
+        settling.add(copy(1), 2, Ticket::default(), false);
+        settling.add(copy(1), 3, Ticket::default(), true);
+        settling.add(copy(1), 4, Ticket::default(), false);
+        settling.ended(&batch(true, &[(1, 1)]));
+        assert_eq!(begun(&mut settling), [(true, vec![(1, 3)])]);
+        settling.ended(&batch(true, &[(1, 3)]));
+        assert_eq!(begun(&mut settling), [(false, vec![(1, 4)])]);
+        settling.ended(&batch(false, &[(1, 4)]));
         assert!(settling.is_idle());
     }
 }

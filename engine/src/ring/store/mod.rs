@@ -72,7 +72,7 @@ struct Inner<S: Storage, R: Runtime> {
 }
 
 /// Records that were appended; to be settled.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(test, derive(Default))]
 #[must_use = "what was appended is promised nothing until it has settled"]
 pub struct Ticket(crate::db::Ticket);

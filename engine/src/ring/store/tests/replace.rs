@@ -281,6 +281,38 @@ fn a_copy_that_begins_again_has_nothing_of_the_earlier_one() {
 }
 
 #[test]
+fn copies_that_begin_again_one_by_one_cost_one_look_through_memory() {
+    let process = Process::with(&[7, 8, 9]);
+    let destroy = |range| process.do_(process.store.destroy(range)).unwrap();
+    let begin_again = |range, index| {
+        let incarnation = LogId { term: 2, index };
+        let me = Member {
+            incarnation,
+            ..founder()
+        };
+        process
+            .do_(process.store.found(range, me, &Configuration::unknown()))
+            .unwrap();
+        assert_eq!(process.get(range, 1), None);
+    };
+    for range in [7, 8, 9] {
+        process.commit(range, &[put(range, 1, 1, b"old")]);
+    }
+    destroy(7);
+    destroy(8);
+    let sweeps = || process.store.db().stats().memory.sweeps;
+    let before = sweeps();
+    begin_again(8, 12);
+    begin_again(7, 12);
+    assert_eq!(sweeps(), before + 1);
+    assert_eq!(process.get(9, 1).unwrap(), b"old");
+    // What goes and comes once more is looked for once more.
+    destroy(7);
+    begin_again(7, 20);
+    assert_eq!(sweeps(), before + 2);
+}
+
+#[test]
 fn the_first_copy_of_a_range_is_installed_without_a_flush() {
     let (at, parts) = parts(&source(), 8, 1 << 20);
     let process = Process::with(&[8, 9]);
