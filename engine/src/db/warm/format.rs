@@ -83,6 +83,12 @@ impl KeysWriter {
         self.seal(END, out);
     }
 
+    /// Adds a section of any kind and content: what is refused has to be made.
+    pub(super) fn push_section(&mut self, kind: u8, body: &[u8], out: &mut Vec<u8>) {
+        self.section.extend_from_slice(body);
+        self.seal(kind, out);
+    }
+
     fn seal(&mut self, kind: u8, out: &mut Vec<u8>) {
         // A section is far shorter than 4 GiB.
         let length = (self.section.len() - FRAME_BYTES) as u32;

@@ -1,8 +1,8 @@
 //! A door for the fuzzers: any bytes, which must neither panic nor take memory out of proportion.
 
-use super::format::{KeysReader, KeysWriter, Next};
+use super::format::{self, KeysReader, KeysWriter, Next};
 use crate::Result;
-use crate::storage::Reader;
+use crate::storage::{Durability, MemoryStorage, Reader, Storage, Writer};
 
 /// A whole file of keys in use, read to its end.
 ///
@@ -26,6 +26,22 @@ pub async fn keys<R: Reader>(reader: R) -> Result<()> {
             Next::End(_) => return Ok(()),
         }
     }
+}
+
+/// The same of a file of one section, of any kind and content, behind the checksum that it should have.
+///
+/// # Errors
+/// What is wrong with it.
+pub async fn section(kind: u8, body: &[u8]) -> Result<()> {
+    let mut file = Vec::new();
+    let mut writer = KeysWriter::begin(&mut file);
+    writer.push_section(kind, body, &mut file);
+    let storage = MemoryStorage::new();
+    storage.load().await?;
+    let mut object = storage.create(format::object()).await?;
+    let end = object.append(&file)?;
+    object.settle(end, Durability::Written).await?;
+    keys(storage.open(format::object()).await?).await
 }
 
 /// A file of these keys, which come in order: what a corpus begins with.

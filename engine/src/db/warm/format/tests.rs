@@ -75,8 +75,7 @@ proptest! {
     ) {
         let mut file = Vec::new();
         let mut writer = KeysWriter::begin(&mut file);
-        writer.section.extend_from_slice(&body);
-        writer.seal(kind, &mut file);
+        writer.push_section(kind, &body, &mut file);
         let (keys, _) = read(&file);
         prop_assert!(keys.is_sorted());
         prop_assert!(keys.iter().map(Vec::len).max().unwrap_or(0) <= body.len() * body.len());
