@@ -6,8 +6,10 @@ use std::collections::BinaryHeap;
 use crate::memory::{Hot, Memory};
 use crate::record::hash_key;
 
-/// Keys that are sorted at a time.
+/// Keys that are sorted at a time, at least.
 const RUN: usize = 4096;
+/// What the keys of a slice take, about: few buckets hold so much.
+const SLICE_BYTES_MOST: usize = 1 << 20;
 /// No more keys are noted, and no more bytes of them.
 const KEYS_MOST: usize = 1 << 20;
 const BYTES_MOST: usize = 32 << 20;
@@ -36,49 +38,77 @@ impl Limits {
     }
 }
 
+/// The keys of some buckets. Taken while fills and evictions have to wait, so that is all that is done with them.
+#[derive(Default)]
+pub(super) struct Slice {
+    bytes: Vec<u8>,
+    /// The length of each key, and what its record takes of the arena.
+    lengths: Vec<(usize, usize)>,
+}
+
+impl Slice {
+    /// Takes a key, unless those before it were uncommonly long.
+    pub(super) fn take(&mut self, hot: Hot<'_>) {
+        if self.bytes.len() < SLICE_BYTES_MOST {
+            self.bytes.extend_from_slice(hot.key);
+            self.lengths.push((hot.key.len(), hot.record_bytes));
+        }
+    }
+}
+
 /// Keys, sorted in runs.
 #[derive(Default)]
 pub(super) struct Gathered {
     bytes: Vec<u8>,
     /// Where each key lies: beginning and length.
     places: Vec<(u32, u32)>,
+    /// Where each run ends among them.
+    runs: Vec<usize>,
     record_bytes: usize,
     /// Whatever the order in which keys come, the same keys come to the same sum.
     pub fingerprint: u64,
 }
 
 impl Gathered {
-    /// Takes a key, unless there are enough.
-    pub(super) fn take(&mut self, hot: Hot<'_>, limits: Limits) {
-        if self.is_full(limits) {
-            return;
+    /// Takes the keys of a slice, and empties it, unless there are enough.
+    pub(super) fn take(&mut self, slice: &mut Slice, limits: Limits) {
+        let mut keys = &slice.bytes[..];
+        for (len, record_bytes) in slice.lengths.drain(..) {
+            let (key, rest) = keys.split_at(len);
+            keys = rest;
+            if self.is_full(limits) {
+                break;
+            }
+            self.record_bytes += record_bytes;
+            self.fingerprint = self.fingerprint.wrapping_add(hash_key(key));
+            // `BYTES_MOST` and one key more fit 32 bits.
+            self.places.push((self.bytes.len() as u32, len as u32));
+            self.bytes.extend_from_slice(key);
         }
-        self.record_bytes += hot.record_bytes;
-        self.fingerprint = self.fingerprint.wrapping_add(hash_key(hot.key));
-        // `BYTES_MOST` and one key more fit 32 bits.
-        self.places
-            .push((self.bytes.len() as u32, hot.key.len() as u32));
-        self.bytes.extend_from_slice(hot.key);
-        if self.places.len().is_multiple_of(RUN) {
-            self.sort_from(self.places.len() - RUN);
+        slice.bytes.clear();
+        if self.places.len() - self.sorted() >= RUN {
+            self.end_run();
         }
+    }
+
+    /// How many keys lie in runs.
+    fn sorted(&self) -> usize {
+        self.runs.last().copied().unwrap_or(0)
+    }
+
+    /// Ends a run. To be called when no more keys come.
+    pub(super) fn end_run(&mut self) {
+        let start = self.sorted();
+        let bytes = &self.bytes;
+        let key = |&(at, len): &(u32, u32)| &bytes[at as usize..][..len as usize];
+        self.places[start..].sort_unstable_by(|a, b| key(a).cmp(key(b)));
+        self.runs.push(self.places.len());
     }
 
     pub(super) fn is_full(&self, limits: Limits) -> bool {
         self.places.len() >= limits.keys
             || self.bytes.len() + size_of_val(&*self.places) >= limits.key_bytes
             || self.record_bytes >= limits.record_bytes
-    }
-
-    /// No more keys come.
-    pub(super) fn end(&mut self) {
-        self.sort_from(self.places.len() / RUN * RUN);
-    }
-
-    fn sort_from(&mut self, start: usize) {
-        let bytes = &self.bytes;
-        let key = |&(at, len): &(u32, u32)| &bytes[at as usize..][..len as usize];
-        self.places[start..].sort_unstable_by(|a, b| key(a).cmp(key(b)));
     }
 
     pub(super) fn len(&self) -> usize {
@@ -92,7 +122,11 @@ impl Gathered {
 
     /// The keys in order, each once.
     pub(super) fn keys(&self) -> impl Iterator<Item = &[u8]> {
-        let mut runs: Vec<_> = self.places.chunks(RUN).map(<[_]>::iter).collect();
+        let starts = [0].into_iter().chain(self.runs.iter().copied());
+        let bounds = starts.zip(&self.runs);
+        let mut runs: Vec<_> = bounds
+            .map(|(start, &end)| self.places[start..end].iter())
+            .collect();
         let key = |&(at, len): &(u32, u32)| &self.bytes[at as usize..][..len as usize];
         let firsts = runs.iter_mut().enumerate();
         let mut heads: BinaryHeap<_> = firsts
@@ -138,10 +172,14 @@ mod tests {
 
     fn gathered(keys: &[Vec<u8>], limits: Limits) -> Gathered {
         let mut gathered = Gathered::default();
-        for key in keys {
-            gathered.take(hot(key), limits);
+        let mut slice = Slice::default();
+        for keys in keys.chunks(300) {
+            for key in keys {
+                slice.take(hot(key));
+            }
+            gathered.take(&mut slice, limits);
         }
-        gathered.end();
+        gathered.end_run();
         gathered
     }
 

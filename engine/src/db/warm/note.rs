@@ -6,7 +6,7 @@ use super::super::core::Core;
 use super::super::machine::Machine;
 use super::super::repair::ROOM_LEAST_BYTES;
 use super::format::{self, KeysWriter};
-use super::gather::{Gathered, Limits};
+use super::gather::{Gathered, Limits, Slice};
 use crate::archive::draft_of;
 use crate::storage::Durability;
 use crate::{Result, Runtime, Storage, Writer};
@@ -49,6 +49,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         let limits = Limits::of(&self.memory, self.options.memory_bytes);
         let now_ms = self.runtime.wall_ms();
         let mut gathered = Gathered::default();
+        let mut slice = Slice::default();
         let mut from = Some(0);
         while let Some(bucket) = from.filter(|_| !gathered.is_full(limits)) {
             if !self.may_go_on_noting() {
@@ -56,12 +57,13 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             }
             from = self.memory.hot_keys(bucket, |hot| {
                 if hot.deadline_ms == 0 || hot.deadline_ms > now_ms {
-                    gathered.take(hot, limits);
+                    slice.take(hot);
                 }
             });
+            gathered.take(&mut slice, limits);
             self.runtime.breathe().await;
         }
-        gathered.end();
+        gathered.end_run();
         Some(gathered)
     }
 
