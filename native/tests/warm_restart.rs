@@ -1,6 +1,10 @@
 //! What a warm restart gives and takes: gets of keys that were in use, just after the store was opened. Run by hand:
 //! `cargo test --release -p trilith-server --test warm_restart -- --ignored --nocapture`.
 #![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a measurement that cannot go on has failed"
+)]
 
 use std::fs::{self, File};
 use std::path::Path;
