@@ -18,6 +18,8 @@ pub enum Work {
     Ring,
     /// Writing the archive: a task that writes a little each second, and one at a time that writes for long.
     Archive,
+    /// Noting which keys are in use, and reading them back into memory after a restart. Never urgent; one task.
+    Warm,
 }
 
 /// The host's clock, dice and scheduler. Nothing else in the engine may tell time, draw or spawn.

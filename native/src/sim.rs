@@ -58,6 +58,10 @@ pub struct SimArgs {
     #[arg(long, default_value_t = 40)]
     pub think_ms: u64,
 
+    /// Have stores note which keys are in use, and read them back after a restart.
+    #[arg(long)]
+    pub warm: bool,
+
     /// What goes wrong: `all`, `none`, or a list of loss delay duplicate reorder clog one-way partition pause
     /// crash power bit-rot eio enospc slow-disk clock-jump clock-skew disk-swap members. What lies outside the
     /// promise of N, W and R is left out.
@@ -146,6 +150,7 @@ impl SimArgs {
             mutation: self.mutation,
             clients: self.clients,
             think_ms: self.think_ms,
+            warm: self.warm,
         })
     }
 }

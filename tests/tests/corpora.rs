@@ -20,6 +20,7 @@ corpus!(
     aof,
     bus,
     command_decode,
+    hot_keys,
     log_replay,
     manifest,
     rdb,

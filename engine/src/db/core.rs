@@ -21,6 +21,7 @@ use super::snapshot::Snapshots;
 use super::stats::Counters;
 use super::unflushed::UnflushedRanges;
 use super::view::{Present, View};
+use super::warm::Warm;
 use crate::lsm::cache::BlockCache;
 use crate::lsm::compaction::CompactionOptions;
 use crate::lsm::manifest::Manifest;
@@ -86,6 +87,8 @@ pub(crate) struct Core<S: Storage, R: Runtime, M: Machine> {
 
     /// The AOF and the snapshots.
     pub archive: Archive<S, R, M>,
+    /// What is in use, for the next opening.
+    pub warm: Warm,
 
     // Background.
     pub manifest: async_lock::Mutex<Manifest>,

@@ -33,6 +33,7 @@ mod unflushed;
 mod upkeep;
 mod verify;
 mod view;
+pub mod warm;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -50,6 +51,7 @@ pub use scan::{Range, Scan};
 pub use snapshot::Snapshot;
 pub use stats::{LevelStats, Stats};
 pub use verify::Verified;
+pub use warm::WarmStats;
 
 pub(crate) use self::admit::{NEEDS_NO_LOOK_BYTES, Needs};
 pub(crate) use self::commit::{ReplySlot, Ticket};
@@ -552,6 +554,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             cache: self.cache.stats(),
             trouble: self.health.trouble(),
             cuts: self.cuts.lock().clone(),
+            warm: self.warm.stats(),
             ..Stats::default()
         };
         self.counters.fill(&mut stats);

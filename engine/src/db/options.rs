@@ -1,5 +1,7 @@
 //! What can be chosen when a store is opened, and what follows from it.
 
+use std::time::Duration;
+
 use crate::archive::ArchiveOptions;
 use crate::lsm::compaction::CompactionOptions;
 
@@ -38,6 +40,9 @@ pub struct Options {
     pub compress: bool,
     /// What else a node writes of its ranges, for Redis's tools and for people. A store without ranges has none.
     pub archive: ArchiveOptions,
+    /// How often the keys that are in use are noted, if they have changed, so that a store that is opened again reads
+    /// them back into memory; they are noted at a close, too. `None`, the default: neither noted nor read back.
+    pub warm_restart_every: Option<Duration>,
 }
 
 impl Default for Options {
@@ -52,6 +57,7 @@ impl Default for Options {
             compaction_bytes_per_second: None,
             compress: true,
             archive: ArchiveOptions::default(),
+            warm_restart_every: None,
         }
     }
 }

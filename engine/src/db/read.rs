@@ -105,6 +105,8 @@ struct Search<'a> {
     ranges: bool,
     /// The newest range delete over the key.
     hidden_below: u64,
+    /// What has expired by then is not filled.
+    fill_alive_ms: u64,
 }
 
 impl<'a> Search<'a> {
@@ -123,6 +125,7 @@ impl<'a> Search<'a> {
             read_seq: core.visible.load(Acquire),
             ranges: core.unflushed_ranges.any(),
             hidden_below: 0,
+            fill_alive_ms: 0,
         }
     }
 
@@ -193,7 +196,12 @@ impl<'a> Search<'a> {
         if found.seq < self.hidden_below {
             return Ok(None);
         }
-        if found.kind == Kind::Put && self.hidden_below == 0 && self.seq_max >= self.read_seq {
+        let is_alive = found.deadline_ms == 0 || found.deadline_ms > self.fill_alive_ms;
+        if found.kind == Kind::Put
+            && self.hidden_below == 0
+            && self.seq_max >= self.read_seq
+            && is_alive
+        {
             let record = Record {
                 key: self.key,
                 seq: found.seq,
@@ -390,6 +398,27 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             ..Search::begin(self, hash_key(key), key, seq_max)
         };
         self.find_in_tables(view, &mut search, &mut ()).await
+    }
+
+    /// Has the newest version of a key read into the hash table, as a read of it would, if it is there and has not
+    /// expired. False if nothing was read in. `value` is overwritten.
+    pub(super) async fn read_ahead(&self, key: &[u8], value: &mut Vec<u8>) -> Result<bool> {
+        let hash = hash_key(key);
+        value.clear();
+        if self.memory.probe(hash, key, SEQ_MAX, value) != Probe::Missing {
+            return Ok(false);
+        }
+        let mut search = Search::begin(self, hash, key, SEQ_MAX);
+        search.fill_alive_ms = self.runtime.wall_ms();
+        let view = self.view();
+        if search.ask_memtables(&view, false, &mut ())?.is_some() {
+            return Ok(false);
+        }
+        self.find_in_tables(&view, &mut search, &mut ()).await?;
+        // Which marks it as used, as it was before.
+        value.clear();
+        let probe = self.memory.probe(hash, key, SEQ_MAX, value);
+        Ok(probe != Probe::Missing)
     }
 
     async fn find_in_tables<T: DbTrace>(

@@ -93,6 +93,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         }
         core.spawn(Work::Compaction, Self::compact_forever);
         core.spawn(Work::Upkeep, Self::sync_forever);
+        core.open_warm(&contents);
         opening.0 = None;
         drop(opening);
         Ok(core)
@@ -163,6 +164,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             replaying: AtomicBool::new(true),
             next_id: AtomicU64::new(manifest.next_object),
             archive: Archive::new(options.archive.clone(), options.memory_bytes),
+            warm: Default::default(),
             manifest: async_lock::Mutex::new(manifest),
             memtables_made: AtomicU64::new(1),
             doomed: Mutex::default(),
@@ -366,6 +368,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
             signal.notify();
         }
         self.archive.wake();
+        self.warm.wake();
     }
 
     /// Ends the background tasks and waits for them.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
+use super::warm::WarmStats;
 use crate::Error;
 use crate::lsm::cache::BlockCacheStats;
 use crate::memory::MemoryStats;
@@ -123,6 +124,8 @@ pub struct Stats {
     pub trouble: Option<Error>,
     /// Tails that the last opening cut off.
     pub cuts: Vec<crate::log::Cut>,
+    /// The keys that were in use, and their way back into memory.
+    pub warm: WarmStats,
 }
 
 impl Stats {

@@ -14,7 +14,7 @@ use crate::record::hash_key;
 #[derive(Default)]
 pub(super) struct Filler {
     pub(super) chunk: Option<u32>,
-    key: Vec<u8>,
+    pub(super) key: Vec<u8>,
     due: Vec<(u64, Addr, Header)>,
 }
 

@@ -42,6 +42,7 @@ mod chunk_set;
 mod doorkeeper;
 mod evict;
 mod fill;
+mod hot;
 mod layout;
 mod probe;
 mod region;
@@ -59,6 +60,7 @@ use crate::{Error, ErrorKind, Result};
 
 pub use budget::Budget;
 pub use chunk_set::{ChunkSet, Chunks};
+pub use hot::Hot;
 pub use layout::Addr;
 pub use probe::Probe;
 

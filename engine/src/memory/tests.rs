@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::record::{SEQ_MAX, hash_key};
 
+mod hot;
 #[cfg(not(target_family = "wasm"))]
 mod threads;
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::host::{Done, Host, Running, Store};
 use super::lanes::{Job, Lane};
@@ -15,6 +16,9 @@ use crate::ring::range::{Options, Recovered};
 use crate::ring::store::RangeStore;
 use crate::ring::{LogId, META, RangeId};
 use crate::storage::faulty::CrashMode;
+
+/// How often stores note which keys are in use: often, for a run is short.
+const NOTE_EVERY: Duration = Duration::from_millis(300);
 
 impl Host {
     fn ring_options(world: &World) -> Options {
@@ -36,6 +40,7 @@ impl Host {
             memory_bytes: 1 << 20,
             memtable_bytes: Some(12 << 10),
             segment_bytes: 32 << 10,
+            warm_restart_every: world.setup.warm.then_some(NOTE_EVERY),
             ..StoreOptions::default()
         }
     }

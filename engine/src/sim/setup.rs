@@ -44,6 +44,8 @@ pub struct Setup {
     pub clients: u32,
     /// The mean time that a client waits between two questions, in milliseconds.
     pub think_ms: u64,
+    /// Stores note which keys are in use, and read them back after a restart.
+    pub warm: bool,
 }
 
 impl Default for Setup {
@@ -62,6 +64,7 @@ impl Default for Setup {
             mutation: None,
             clients: 12,
             think_ms: 40,
+            warm: false,
         }
     }
 }
@@ -134,6 +137,9 @@ impl Setup {
         );
         if self.scenario == Scenario::Grow {
             line.push_str(" --scenario grow");
+        }
+        if self.warm {
+            line.push_str(" --warm");
         }
         if self.beyond {
             line.push_str(" --beyond");

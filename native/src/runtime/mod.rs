@@ -50,6 +50,7 @@ struct Shared {
     upkeep: Lane,
     ring: Lane,
     archive: Lane,
+    warm: Lane,
 }
 
 impl NativeRuntime {
@@ -69,6 +70,7 @@ impl NativeRuntime {
             ring: Lane::unblocked("trilith-ring"),
             // One that writes a little each second, and one that writes for long.
             archive: Lane::new("trilith-archive", 2),
+            warm: Lane::new("trilith-warm", 1),
         }))
     }
 
@@ -78,12 +80,13 @@ impl NativeRuntime {
         let Shared {
             ring,
             archive,
+            warm,
             upkeep,
             compaction,
             flush,
             ..
         } = &*self.0;
-        for lane in [ring, archive, upkeep, compaction, flush] {
+        for lane in [ring, archive, warm, upkeep, compaction, flush] {
             lane.close();
         }
     }
@@ -95,6 +98,7 @@ impl NativeRuntime {
             Work::Upkeep => &self.0.upkeep,
             Work::Ring => &self.0.ring,
             Work::Archive => &self.0.archive,
+            Work::Warm => &self.0.warm,
         }
     }
 }
@@ -150,19 +154,26 @@ mod tests {
     fn each_kind_of_work_has_its_own_thread_which_may_block() {
         let runtime = NativeRuntime::new();
         let (send, receive) = mpsc::channel();
-        for work in [Work::Flush, Work::Compaction, Work::Upkeep, Work::Archive] {
+        for work in [
+            Work::Flush,
+            Work::Compaction,
+            Work::Upkeep,
+            Work::Archive,
+            Work::Warm,
+        ] {
             let send = send.clone();
             runtime.spawn(work, async move {
                 let name = thread::current().name().unwrap().to_owned();
                 send.send((name, blocking::is_allowed())).unwrap();
             });
         }
-        let ran: HashSet<_> = receive.iter().take(4).collect();
+        let ran: HashSet<_> = receive.iter().take(5).collect();
         let names = [
             "trilith-flush",
             "trilith-compact",
             "trilith-upkeep",
             "trilith-archive",
+            "trilith-warm",
         ];
         assert_eq!(ran, names.map(|name| (name.to_owned(), true)).into());
     }

@@ -106,6 +106,15 @@ pub struct Config {
     /// Memory for the hash table, memtables and caches together, such as 512mb or 4gb.
     #[arg(long, value_name = "SIZE", default_value = "512mb", value_parser = parse_size, env = "TRILITH_MEMORY")]
     pub memory: u64,
+    /// Every so many seconds, and when the node is stopped, the keys in use are noted, if they have changed, and when it
+    /// is started again they are read back into memory beside everything else; 0 for neither.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 300,
+        env = "TRILITH_WARM_RESTART"
+    )]
+    pub warm_restart: u64,
     /// How many clients may be connected at once.
     #[arg(long, value_name = "COUNT", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000), env = "TRILITH_MAXCLIENTS")]
     pub maxclients: u32,
@@ -209,6 +218,7 @@ impl Config {
                 trilith::record::VALUE_BYTES_MAX.to_string(),
             ),
             ("timeout", "0".to_owned()),
+            ("warm-restart", self.warm_restart.to_string()),
         ];
         settings.extend(self.archive.settings());
         settings.sort();

@@ -1,5 +1,7 @@
 //! The store of a node: how it is opened, and its figures.
 
+use std::time::Duration;
+
 use trilith::archive::ArchiveStats;
 use trilith::command::StoreStats;
 use trilith::{Options, Sync};
@@ -24,6 +26,8 @@ pub(super) fn store_options(config: &Config) -> Options {
         // What a restart replays is up to a segment more than was in memory.
         segment_bytes: (config.memory / 8).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
         archive: config.archive.options(),
+        warm_restart_every: (config.warm_restart > 0)
+            .then(|| Duration::from_secs(config.warm_restart)),
         ..Options::default()
     }
 }
@@ -155,6 +159,21 @@ fn figures(db: &trilith::Stats) -> Vec<Figure> {
             "block_cache_bytes",
             "Memory that the block cache takes.",
             db.cache.bytes,
+        ),
+        gauge(
+            "warm_restart_keys_noted",
+            "Keys in use that were noted last, for a restart.",
+            db.warm.keys_noted,
+        ),
+        counter(
+            "warm_restart_keys_loaded",
+            "Keys read back into memory since the start because they were in use before.",
+            db.warm.keys_loaded,
+        ),
+        gauge(
+            "warm_restart_in_progress",
+            "1 while keys that were in use are read back.",
+            db.warm.is_loading.into(),
         ),
         gauge(
             "background_errors",

@@ -211,6 +211,13 @@ pub fn values(data: &[u8]) -> bool {
     true
 }
 
+/// A file of keys in use: as it is, and as one section behind the checksum that it should have.
+pub fn hot_keys(data: &[u8]) -> bool {
+    let (kind, body) = split_first_byte(data);
+    let _ = block_on(trilith::db::warm::fuzz::section(kind % 4, body));
+    block_on(trilith::db::warm::fuzz::keys(SliceReader::new(data))).is_ok()
+}
+
 /// A segment of the log: as the last one, where a torn tail is cut, and as an earlier one, where
 /// nothing may be missing.
 pub fn log_replay(data: &[u8]) -> bool {

@@ -292,10 +292,11 @@ fn commands_answer_as_rediss_do() -> io::Result<()> {
     assert!(data.join("archive/dump.rdb").exists());
     assert!(server.shutdown(LIMIT)?.success());
 
-    // Both off, by one setting each.
+    // Both off, by one setting each; the note of keys in use would be the folder's only file.
     let off = root.path().join("off");
     let server = options()
         .arguments(["--appendonly", "no", "--save", ""])
+        .arguments(["--warm-restart", "0"])
         .start(&off)?;
     let mut client = server.connect()?;
     client.call(&["SET", "k", "v"])?;

@@ -59,6 +59,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         core.spawn(Work::Flush, Self::flush_forever);
         core.spawn(Work::Compaction, Self::compact_forever);
         core.spawn(Work::Upkeep, Self::sync_forever);
+        core.open_warm(&contents);
         Ok(core)
     }
 

@@ -98,6 +98,21 @@ fn one_seed_gives_one_run() {
 }
 
 #[test]
+fn stores_that_come_back_warm_keep_the_promise_and_one_seed_still_gives_one_run() {
+    let warm = |seed, kinds: &[FaultKind], sync| Setup {
+        warm: true,
+        sync,
+        ..setup(seed, (3, 2, 2), kinds)
+    };
+    for (seed, kinds) in (700..).zip([&MACHINES[..], &DISKS, &FaultKind::ALL]) {
+        keeps_its_promise(warm(seed, kinds, Sync::Always));
+        keeps_its_promise(warm(seed + 50, kinds, Sync::EverySecond));
+    }
+    let of = |seed| run(warm(seed, &FaultKind::ALL, Sync::Always)).trace_hash;
+    assert_eq!(of(77), of(77));
+}
+
+#[test]
 fn a_cluster_that_is_stepped_is_the_one_that_is_run() {
     let setup = setup(5, (3, 2, 2), &[FaultKind::Crash]);
     let mut stepped = Simulation::new(setup.clone());

@@ -124,6 +124,7 @@ async fn try_to_open(
         let archive = ArchiveOptions::default();
         let store = open(Options {
             archive,
+            warm_restart_every: None,
             ..options.clone()
         });
         let store = store.await?;

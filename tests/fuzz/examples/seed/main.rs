@@ -1,5 +1,6 @@
 //! Writes the first files of every corpus with the real encoders: the same files on every machine.
 
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -40,6 +41,7 @@ fn main() -> Outcome {
         write("bus", number, &bus::bus(&mut random))?;
         write("rdb", number, &rdb::rdb(&mut random)?)?;
         write("aof", number, &aof::aof(&mut random, &lines))?;
+        write("hot_keys", number, &hot_keys(&mut random))?;
     }
     let commands = lines.iter().filter_map(|line| command(line));
     for (number, command) in commands.enumerate() {
@@ -73,6 +75,20 @@ fn object(
         let reader = storage.open(object).await?;
         reader.read_at(0, reader.len() as u32).await
     })?)
+}
+
+/// Keys of a node, in order, of one section and of several.
+fn hot_keys(random: &mut Random) -> Vec<u8> {
+    let count = [0, 1, 7, 100, 600][random.index(5)];
+    let longest = [3, 30, 300][random.index(3)];
+    let keys: BTreeSet<Vec<u8>> = (0..count)
+        .map(|_| {
+            let mut key = vec![0, random.below(4) as u8, 0];
+            key.extend((0..random.below(longest)).map(|_| b'a' + random.below(4) as u8));
+            key
+        })
+        .collect();
+    trilith::db::warm::fuzz::write(keys.iter().map(|key| &key[..]))
 }
 
 fn words(line: &str) -> Vec<Bytes> {

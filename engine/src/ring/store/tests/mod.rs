@@ -11,6 +11,7 @@ mod mend;
 mod records;
 mod replace;
 mod state;
+mod warm;
 
 use std::sync::Arc;
 
