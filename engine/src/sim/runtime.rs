@@ -72,6 +72,8 @@ struct State {
     polls_at_last_tick: u64,
     processes: u32,
     wall_skew_ms: BTreeMap<u32, i64>,
+    /// Processes whose tasks are not run for now.
+    paused: BTreeSet<u32>,
 }
 
 struct Spawned {
@@ -125,6 +127,7 @@ impl TestRuntime {
             polls_at_last_tick: 0,
             processes: 0,
             wall_skew_ms: BTreeMap::new(),
+            paused: BTreeSet::new(),
         };
         let inner = Inner {
             state: Mutex::new(state),
@@ -152,6 +155,16 @@ impl TestRuntime {
     /// dropped at its next await.
     pub fn kill(&self) {
         self.drop_tasks(|process| process == self.process);
+    }
+
+    /// Runs none of this process's tasks until [`resume`](Self::resume): time goes on without it.
+    pub fn pause(&self) {
+        self.inner.state.lock().paused.insert(self.process);
+    }
+
+    /// Lets a process that was paused go on.
+    pub fn resume(&self) {
+        self.inner.state.lock().paused.remove(&self.process);
     }
 
     /// Drops every task of every process.
@@ -185,6 +198,13 @@ impl TestRuntime {
     /// A digest of every scheduling decision so far: equal for equal runs.
     pub fn fingerprint(&self) -> u64 {
         self.inner.state.lock().fingerprint
+    }
+
+    /// When the next timer is due, if any is set.
+    pub fn next_timer(&self) -> Option<Duration> {
+        let state = self.inner.state.lock();
+        let first = state.timers.first_key_value();
+        first.map(|(&(due, _), _)| due)
     }
 
     /// Tasks that have been spawned and have not ended.
@@ -261,11 +281,23 @@ impl TestRuntime {
         let mut woken = self.inner.ready.woken.lock();
         // Wakers outlive their tasks.
         woken.retain(|id| Some(*id) == main || state.tasks.contains_key(id));
-        if woken.is_empty() {
-            return None;
-        }
-        let place = state.schedule.index(woken.len());
-        let id = woken.iter().nth(place).copied()?;
+        let id = if state.paused.is_empty() {
+            if woken.is_empty() {
+                return None;
+            }
+            let place = state.schedule.index(woken.len());
+            woken.iter().nth(place).copied()?
+        } else {
+            let runs = |id: &u64| {
+                let of = state.tasks.get(id).map(|task| task.process);
+                of.is_none_or(|process| !state.paused.contains(&process))
+            };
+            let able: Vec<u64> = woken.iter().copied().filter(runs).collect();
+            if able.is_empty() {
+                return None;
+            }
+            able[state.schedule.index(able.len())]
+        };
         woken.remove(&id);
         state.note_poll(id);
         let spun = state.polls - state.polls_at_last_tick;
@@ -467,6 +499,28 @@ mod tests {
         let (one, other) = (schedule_of(1), schedule_of(2));
         assert_ne!(one.0, other.0);
         assert_ne!(one.1, other.1);
+    }
+
+    #[test]
+    fn a_paused_process_stands_still_while_others_go_on() {
+        let runtime = TestRuntime::new(3);
+        let notes = noted();
+        let processes = [runtime.process(), runtime.process()];
+        for (number, process) in processes.iter().enumerate() {
+            let (clock, notes) = (process.clone(), notes.clone());
+            process.spawn(Work::Upkeep, async move {
+                clock.sleep(Duration::from_millis(10)).await;
+                notes.lock().push(number as u32);
+            });
+        }
+        runtime.run_until_idle();
+        assert_eq!(runtime.next_timer(), Some(Duration::from_millis(10)));
+        processes[0].pause();
+        runtime.advance(Duration::from_millis(20));
+        assert_eq!(*notes.lock(), [1]);
+        processes[0].resume();
+        runtime.run_until_idle();
+        assert_eq!(*notes.lock(), [1, 0]);
     }
 
     #[test]
