@@ -7,7 +7,7 @@ use super::clients::command_of;
 use super::events::{Kind, Row};
 use super::machine::{Machine, State, blank_disk};
 use super::options::{MACHINES_MOST, invalid};
-use super::ring::{Due, Ring};
+use super::ring::{Due, Ring, promises};
 use super::wire::{Node, Said};
 use crate::ring::driver::Start;
 use crate::ring::meta::{Map, Proposal};
@@ -55,7 +55,9 @@ impl Ring {
     /// `Invalid`, with the reason, if that cannot be done: then nothing has changed.
     pub fn act(&mut self, action: Action) -> Result<Option<u64>> {
         self.settle();
+        let price = self.price(&action);
         let done = self.carry_out(&action)?;
+        self.paid = self.paid.take().or(price);
         self.steps.push((self.now_us, action));
         self.settle();
         Ok(done)
@@ -395,6 +397,7 @@ impl Ring {
             )));
         }
         self.quorum = quorum;
+        self.has_promised &= promises(quorum);
         self.wish(Proposal::Quorum(quorum));
         Ok(())
     }

@@ -69,6 +69,10 @@ struct Seen {
 pub struct Ring {
     pub(super) options: RingOptions,
     pub(super) quorum: Quorum,
+    /// Every quorum so far has promised that nothing is lost and nothing stale.
+    pub(super) has_promised: bool,
+    /// What was done that goes beyond that.
+    pub(super) paid: Option<String>,
     pub(super) runtime: TestRuntime,
     pub(super) now_us: u64,
     queue: BinaryHeap<Reverse<(u64, u64, Due)>>,
@@ -111,6 +115,8 @@ impl Ring {
         let number_of = |node: NodeId| number_in(&machines, node);
         let mut ring = Self {
             quorum: options.quorum,
+            has_promised: promises(options.quorum),
+            paid: None,
             now_us: runtime.monotonic().as_micros() as u64 + 1,
             queue: BinaryHeap::new(),
             serial: 0,
@@ -432,6 +438,11 @@ impl Ring {
             self.shaken.insert(range);
         }
     }
+}
+
+/// Whether a triple promises that nothing is lost and nothing stale.
+pub(super) fn promises(quorum: Quorum) -> bool {
+    quorum.reads_are_strong() && quorum.writes_survive()
 }
 
 fn number_in(machines: &[Machine], node: NodeId) -> Number {

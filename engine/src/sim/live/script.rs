@@ -107,7 +107,8 @@ mod tests {
         assert_eq!(script.steps.len(), 20);
         assert_eq!(script.to_string(), LINE);
         let lines = LINE.replace("; ", "\n");
-        assert_eq!(format!("# a remark\n{lines}\n").parse(), Ok(script));
+        let read: Script = format!("# a remark\n{lines}\n").parse().unwrap();
+        assert_eq!(read, script);
     }
 
     #[test]

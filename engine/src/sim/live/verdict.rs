@@ -28,8 +28,10 @@ const POLLS_MOST: usize = 1_000;
 pub struct Verdict {
     /// When, in virtual milliseconds.
     pub at_ms: f64,
-    /// Whether N, W and R as they are set promise that nothing is lost and nothing stale.
+    /// Whether N, W and R promised, all the time, that nothing is lost and nothing stale.
     pub promises: bool,
+    /// What was accepted that they do not promise to outlive ([`Ring::price`]), if anything.
+    pub paid: Option<String>,
     /// Whether nothing is lost, nothing was stale, and all that clients saw looks as if done one at a time.
     pub green: bool,
     /// Whether it does so; none where the search took too long.
@@ -125,7 +127,8 @@ impl Ring {
         let counts = self.clients.counts;
         let mut verdict = Verdict {
             at_ms: self.now_us as f64 / 1000.0,
-            promises: self.quorum.reads_are_strong() && self.quorum.writes_survive(),
+            promises: self.has_promised && self.paid.is_none(),
+            paid: self.paid.clone(),
             linearizable: Some(true),
             operations: counts.asked,
             acknowledged: counts.acknowledged,
