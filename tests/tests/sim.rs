@@ -202,13 +202,13 @@ fn a_script_of_a_page_is_replayed_and_judged() {
         1500000 kill 2; 1600000 ask 1 0/0 SET user:001 Alex; 2500000 end";
     let path = std::env::temp_dir().join(format!("trilith-script-{}", std::process::id()));
     std::fs::write(&path, script.replace("; ", "\n")).unwrap();
-    let one = simulate(&["--json", "--script", script]);
-    let other = simulate(&["--json", "--script", &path.to_string_lossy()]);
+    let one = simulate(&["--script", script]);
+    let other = simulate(&["--script", &path.to_string_lossy()]);
     std::fs::remove_file(&path).unwrap();
     assert_eq!(one, other);
     assert!(one[0]["acknowledged"].as_u64() > Some(10), "{one:?}");
     assert_eq!(one[0]["promises"], Value::Bool(false));
-    let refused = Command::new(binary())
+    let refused = Command::new(binary().expect("the binary builds"))
         .args(["sim", "--script", "trilith-ring 1; 5 fly 2"])
         .output()
         .unwrap();

@@ -223,8 +223,12 @@ impl Ring {
     }
 
     fn boot(&mut self, place: usize) {
-        let seed = self.random.next();
+        let (seed, contacts) = (self.random.next(), self.contacts(place));
         let machine = &mut self.machines[place];
+        // Whoever was to be asked when the disk was fresh may be gone by now.
+        if matches!(machine.start, Start::Join { .. }) && !contacts.is_empty() {
+            machine.start = Start::Join { contacts };
+        }
         machine.boot(&self.options, &self.runtime, &self.gathered, seed);
     }
 
@@ -409,8 +413,9 @@ impl Ring {
             (one, other) => one == other,
         };
         self.wishes.retain(|wish| !is_same(wish));
+        self.wished += 1;
         self.wishes.push(Wish {
-            serial: self.steps.len() as u64 * 4 + self.wishes.len() as u64,
+            serial: self.wished,
             proposal,
             next_us: self.now_us,
         });

@@ -96,6 +96,8 @@ pub struct Ring {
     pub(super) events: Events,
     pub(super) digest: Digest,
     pub(super) wishes: Vec<Wish>,
+    /// Wishes that there ever were.
+    pub(super) wished: u64,
     pub(super) steps: Vec<(u64, Action)>,
 }
 
@@ -136,6 +138,7 @@ impl Ring {
             events: Events::default(),
             digest: Digest::default(),
             wishes: Vec::new(),
+            wished: 0,
             steps: Vec::new(),
             options,
             runtime,
