@@ -36,6 +36,7 @@ mod script;
 mod tests;
 mod verdict;
 mod wire;
+mod wishes;
 
 pub use action::{Action, Load, Number, Pattern};
 pub use clients::Answer;

@@ -10,13 +10,14 @@ use super::clients::Clients;
 use super::events::{Events, Kind, Row, row_of};
 use super::machine::Machine;
 use super::offices::Offices;
-use super::operate::{Weather, Wish};
+use super::operate::Weather;
 use super::options::RingOptions;
 use super::packets::{Gist, MESSAGES_MOST, PacketView, Reported, gist, view};
 use super::record::Record;
 use super::script::Script;
 use super::verdict::Found;
 use super::wire::{Gathered, Said, Wire};
+use super::wishes::Wish;
 use crate::random::Random;
 use crate::ring::node::Packet;
 use crate::ring::trace::Event;
@@ -145,7 +146,7 @@ impl Ring {
             gathered,
             machines,
         };
-        ring.after(super::operate::TEND_US, Due::Tend);
+        ring.after(super::wishes::TEND_US, Due::Tend);
         ring.run_to(ring.now_us);
         Ok(ring)
     }
