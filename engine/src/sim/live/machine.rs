@@ -7,7 +7,6 @@ use super::action::Number;
 use super::disk::Paced;
 use super::options::RingOptions;
 use super::wire::{Gathered, Node, Said, Wire};
-use crate::archive::ArchiveOptions;
 use crate::db;
 use crate::random::Random;
 use crate::ring::NodeId;
@@ -64,13 +63,8 @@ fn driver_options(
     start: Start,
     wire: Wire,
 ) -> DriverOptions {
-    let archive = ArchiveOptions {
-        aof: options.archive,
-        save_every: options.archive.then_some(SAVE_EVERY),
-        ..ArchiveOptions::default()
-    };
     DriverOptions {
-        store: store_options(options, archive),
+        store: store_options(options),
         ring: range::Options {
             trace: true,
             ..range::Options::default()
@@ -80,15 +74,17 @@ fn driver_options(
     }
 }
 
-fn store_options(options: &RingOptions, archive: ArchiveOptions) -> db::Options {
-    db::Options {
+fn store_options(options: &RingOptions) -> db::Options {
+    let mut store = db::Options {
         sync: options.sync,
         memory_bytes: options.memory_bytes as usize,
         memtable_bytes: Some(options.memtable_bytes as usize),
         segment_bytes: SEGMENT_BYTES,
-        archive,
         ..db::Options::default()
-    }
+    };
+    store.archive.aof = options.archive;
+    store.archive.save_every = options.archive.then_some(SAVE_EVERY);
+    store
 }
 
 impl Machine {
