@@ -1,11 +1,13 @@
 //! `trilith sim`: runs the simulator, shows how far it is, and says what it found.
 
+use std::io::Read;
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use trilith::Sync;
 use trilith::ring::Quorum;
 use trilith::ring::range::Mutation;
+use trilith::sim::live::{Ring, Script, Verdict};
 use trilith::sim::{
     Fault, FaultKind, Progress, Report, Scenario, Setup, Simulation, mutation_named, shrink,
 };
@@ -88,6 +90,11 @@ pub struct SimArgs {
     #[arg(long)]
     pub shrink: bool,
 
+    /// Do again what was done to a ring in a page, and judge it: a file, `-` for standard input, or the script itself.
+    /// Everything else but `--json` is in the script, the seed too.
+    #[arg(long, value_name = "SCRIPT")]
+    pub script: Option<String>,
+
     /// Print one JSON object a run.
     #[arg(long)]
     pub json: bool,
@@ -161,6 +168,9 @@ impl SimArgs {
 ///
 /// A sentence, if the arguments make no sense.
 pub fn run(args: &SimArgs) -> Result<bool, String> {
+    if let Some(script) = &args.script {
+        return replay(script, args.json);
+    }
     let mut clean = true;
     let mut total = Report::default();
     for seed in args.seed..args.seed.saturating_add(args.seeds) {
@@ -193,6 +203,68 @@ pub fn run(args: &SimArgs) -> Result<bool, String> {
         );
     }
     Ok(clean)
+}
+
+/// What a script's text begins with, and no file's name.
+const SCRIPT_HEAD: &str = "trilith-ring ";
+
+/// Replays a script. Whether what was promised was kept.
+fn replay(script: &str, json: bool) -> Result<bool, String> {
+    let text = match script {
+        "-" => {
+            let mut text = String::new();
+            let read = std::io::stdin().read_to_string(&mut text);
+            read.map_err(|error| format!("standard input cannot be read: {error}"))?;
+            text
+        }
+        text if text.trim_start().starts_with(SCRIPT_HEAD) => text.to_owned(),
+        file => std::fs::read_to_string(file)
+            .map_err(|error| format!("the script {file} cannot be read: {error}"))?,
+    };
+    let script: Script = text.parse().map_err(|error| format!("{error}"))?;
+    let start = Instant::now();
+    let mut ring = Ring::replay(&script).map_err(|error| error.to_string())?;
+    let verdict = ring.check();
+    if json {
+        let mut line = serde_json::to_value(&verdict).map_err(|error| error.to_string())?;
+        line["seed"] = script.options.seed.into();
+        line["traceHash"] = ring.trace_hash().into();
+        println!("{line}");
+    } else {
+        print_verdict(&script, &verdict, &ring.trace_hash(), start);
+    }
+    Ok(verdict.green || !verdict.promises)
+}
+
+fn print_verdict(script: &Script, verdict: &Verdict, hash: &str, start: Instant) {
+    let said = match (verdict.green, verdict.promises, verdict.linearizable) {
+        (true, _, Some(true)) => "linearizable",
+        (true, ..) => "undecided",
+        (false, true, _) => "VIOLATION",
+        (false, false, _) => "not as one store, as was not promised",
+    };
+    let seconds = script.end_us as f64 / 1e6;
+    println!(
+        "seed {} ({}): {said}; {seconds:.1} s simulated, {:.0} a second; {} operations, {} acknowledged, {} lost, {} stale, {} unknown, {} refused; {hash}",
+        script.options.seed,
+        script.options.quorum,
+        seconds / start.elapsed().as_secs_f64().max(1e-9),
+        verdict.operations,
+        verdict.acknowledged,
+        verdict.lost,
+        verdict.stale,
+        verdict.unknown,
+        verdict.refused,
+    );
+    for finding in verdict.lost_writes.iter().chain(&verdict.stale_reads) {
+        println!("  {}", finding.text);
+    }
+    for violation in &verdict.violations {
+        println!("  {}", violation.replace('\n', "\n    "));
+    }
+    if let Some(paid) = &verdict.paid {
+        println!("  beyond the promise: {paid}");
+    }
 }
 
 fn add(total: &mut Report, report: &Report) {

@@ -194,3 +194,24 @@ fn a_seed_gives_the_same_run_in_another_process() {
     assert_eq!(first, hashes());
     assert_ne!(first[0], first[1]);
 }
+
+/// What a page's link carries is replayed by the binary, from the command line, a file or standard input.
+#[test]
+fn a_script_of_a_page_is_replayed_and_judged() {
+    let script = "trilith-ring 1; nodes=3 quorum=3,1,1 seed=5; 900000 load 50 20 uniform 30 16; \
+        1500000 kill 2; 1600000 ask 1 0/0 SET user:001 Alex; 2500000 end";
+    let path = std::env::temp_dir().join(format!("trilith-script-{}", std::process::id()));
+    std::fs::write(&path, script.replace("; ", "\n")).unwrap();
+    let one = simulate(&["--script", script]);
+    let other = simulate(&["--script", &path.to_string_lossy()]);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(one, other);
+    assert!(one[0]["acknowledged"].as_u64() > Some(10), "{one:?}");
+    assert_eq!(one[0]["promises"], Value::Bool(false));
+    let refused = Command::new(binary().expect("the binary builds"))
+        .args(["sim", "--script", "trilith-ring 1; 5 fly 2"])
+        .output()
+        .unwrap();
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("fly 2"));
+}

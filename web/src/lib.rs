@@ -15,3 +15,6 @@ pub fn version() -> &'static str {
 
 // Links the engine into the module, so that what cannot link on wasm32 is found here.
 pub use trilith::{Error, ErrorKind};
+
+#[cfg(all(feature = "ring", target_arch = "wasm32"))]
+pub mod ring;

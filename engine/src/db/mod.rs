@@ -4,6 +4,7 @@
 //! clone and may be used from as many threads and tasks as there are.
 
 mod admit;
+mod anatomy;
 mod applier;
 mod archive;
 mod assumed;
@@ -41,6 +42,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use anatomy::{Anatomy, MemtableAnatomy, TableAnatomy};
 pub use archive::{Began, Busy};
 pub use batch::Batch;
 pub use changes::Changes;
@@ -355,6 +357,11 @@ impl<S: Storage, R: Runtime, M: Machine> Db<S, R, M> {
     /// Numbers about the store.
     pub fn stats(&self) -> Stats {
         self.core().stats()
+    }
+
+    /// What the store is made of at this moment, part by part.
+    pub fn anatomy(&self) -> Anatomy {
+        self.core().anatomy()
     }
 
     /// Reads `key` and tells which way the read took.

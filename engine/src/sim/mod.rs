@@ -26,6 +26,7 @@ mod judge;
 mod keys;
 mod lanes;
 mod life;
+pub mod live;
 mod network;
 mod reads;
 mod report;

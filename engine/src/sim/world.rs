@@ -242,7 +242,7 @@ impl World {
     }
 }
 
-fn note_packet(digest: &mut Digest, now_us: u64, packet: &Packet) {
+pub(super) fn note_packet(digest: &mut Digest, now_us: u64, packet: &Packet) {
     digest.add_all([now_us, packet.from.0, packet.to.0, packet.said.len() as u64]);
     for said in &packet.said {
         match said {

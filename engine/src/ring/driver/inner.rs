@@ -192,6 +192,11 @@ impl<S: Storage, R: Runtime, T: Transport> Inner<S, R, T> {
     /// Carries out what a shard asks for, and what follows from that, until all that is left has to wait.
     pub(super) fn carry_out(self: &Arc<Self>, place: usize, mut out: Outbox<S, R>) {
         loop {
+            if let Some(observer) = &self.options.observer {
+                for (range, event) in out.events {
+                    observer.saw(range, event);
+                }
+            }
             for packet in out.packets {
                 self.dispatch(packet);
             }

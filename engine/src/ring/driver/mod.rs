@@ -45,7 +45,7 @@ use inner::Inner;
 
 pub use counters::DriverStats;
 pub use open::Opened;
-pub use options::{DriverOptions, Start, Transport};
+pub use options::{DriverOptions, Observer, Start, Transport};
 pub use view::{Consistency, RangeStatus, View};
 
 /// A node that runs. Cloning shares it.

@@ -81,17 +81,58 @@ async fn found<S: Storage, R: Runtime>(store: &RangeStore<S, R>) -> Result<Vec<R
     let alone = Configuration::founding(&[me.node], Quorum::ALONE);
     let ranges: Vec<RangeId> = (0..RangeId::from(ARCS)).chain([META]).collect();
     store.found_all(&ranges, me, &alone).await?;
-    let begun = |range| Recovered {
+    let begun = |range| begin(range, me, &alone);
+    Ok(ranges.into_iter().map(begun).collect())
+}
+
+/// What one of several founders begins with: the ranges that are its by the map, if it names enough nodes for them.
+async fn found_together<S: Storage, R: Runtime>(
+    store: &RangeStore<S, R>,
+    map: &Map,
+) -> Result<Vec<Recovered>> {
+    let me = Member {
+        node: store.node_id(),
+        incarnation: LogId::default(),
+    };
+    let mut founded: Vec<(Configuration, Vec<RangeId>)> = Vec::new();
+    for range in (0..RangeId::from(ARCS)).chain([META]) {
+        let (holders, quorum) = map.wanted(range);
+        let n = usize::from(quorum.replicas());
+        let founding = match holders.get(..n) {
+            Some(voters) => Configuration::founding(voters, quorum),
+            None => Configuration::founding(&holders[..holders.len().min(1)], Quorum::ALONE),
+        };
+        if founding.is_voter(me.node) {
+            match founded.iter_mut().find(|(other, _)| *other == founding) {
+                Some((_, ranges)) => ranges.push(range),
+                None => founded.push((founding, vec![range])),
+            }
+        }
+    }
+    let mut begun = Vec::new();
+    for (configuration, ranges) in founded {
+        store.found_all(&ranges, me, &configuration).await?;
+        begun.extend(
+            ranges
+                .into_iter()
+                .map(|range| begin(range, me, &configuration)),
+        );
+    }
+    Ok(begun)
+}
+
+/// A copy that nothing has happened to.
+fn begin(range: RangeId, me: Member, configuration: &Configuration) -> Recovered {
+    Recovered {
         range,
         me,
         state: Default::default(),
-        configurations: vec![(0, alone.clone())],
+        configurations: vec![(0, configuration.clone())],
         applied: LogId::default(),
         applied_time_ms: 0,
         before: LogId::default(),
         entries: Vec::new(),
-    };
-    Ok(ranges.into_iter().map(begun).collect())
+    }
 }
 
 /// Starts the node of a store.
@@ -106,9 +147,12 @@ pub(super) async fn start<S: Storage, R: Runtime, T: Transport>(
         mut recovered,
     } = opened;
     let destroyed = store.destroyed();
-    if recovered.is_empty() && destroyed.is_empty() && matches!(options.start, Start::Found { .. })
-    {
-        recovered = found(&store).await?;
+    if recovered.is_empty() && destroyed.is_empty() {
+        recovered = match &options.start {
+            Start::Found { .. } => found(&store).await?,
+            Start::FoundTogether { map } => found_together(&store, map).await?,
+            Start::Join { .. } => recovered,
+        };
     }
     let map = read_map(&store).await?;
     let counters = Arc::<Counters>::default();
@@ -158,6 +202,12 @@ fn begin_cluster(node: &mut Node, map: Option<&Map>, options: &DriverOptions) {
             let (address, zone) = (options.address.clone(), options.zone.clone());
             node.found_cluster(Map::alone(node.id(), address, zone, *quorum));
         }
-        Start::Found { .. } => {}
+        Start::FoundTogether { map: first } if map.is_none() => {
+            node.meet(first.members.keys().copied().collect());
+            if node.range(META).is_some() {
+                node.found_cluster(first.clone());
+            }
+        }
+        Start::Found { .. } | Start::FoundTogether { .. } => {}
     }
 }

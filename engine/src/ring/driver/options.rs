@@ -1,11 +1,15 @@
 //! How a node is driven, and what it asks of its network.
 
+use std::fmt;
+use std::sync::Arc;
+
 use crate::db;
-use crate::ring::ids::NodeId;
+use crate::ring::ids::{NodeId, RangeId};
 use crate::ring::meta::Map;
 use crate::ring::node::Packet;
 use crate::ring::quorum::Quorum;
 use crate::ring::range;
+use crate::ring::trace::Event;
 use crate::{MaybeSend, MaybeSync};
 
 /// Carries packets to other nodes. May lose, delay and double them; never blocks, and never calls the driver back
@@ -21,6 +25,13 @@ pub trait Transport: Clone + MaybeSend + MaybeSync + 'static {
     fn is_cut(&self, _node: NodeId) -> bool {
         false
     }
+}
+
+/// Looks on while a node is driven: for whoever draws it.
+pub trait Observer: fmt::Debug + MaybeSend + MaybeSync {
+    /// Something has happened to a copy of a range that is here. Told in the order in which it happened to that copy;
+    /// must return soon, and never call the driver back.
+    fn saw(&self, range: RangeId, event: Event);
 }
 
 /// How a node is driven.
@@ -40,6 +51,8 @@ pub struct DriverOptions {
     pub start: Start,
     /// Shards that its ranges are spread over: as many as there are processors.
     pub shards: usize,
+    /// Who is told what happens to its ranges, where [`range::Options::trace`] is set.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 impl DriverOptions {
@@ -53,6 +66,7 @@ impl DriverOptions {
             weight: 1,
             start,
             shards: 1,
+            observer: None,
         }
     }
 }
@@ -64,6 +78,11 @@ pub enum Start {
     Found {
         /// The cluster's quorums, which hold as soon as there are enough nodes.
         quorum: Quorum,
+    },
+    /// It founds one together with the others that the map names, each of which is started with the same map.
+    FoundTogether {
+        /// Who is a member, and who holds what.
+        map: Map,
     },
     /// It joins one.
     Join {

@@ -15,6 +15,7 @@ use crate::ring::membership::Configuration;
 use crate::ring::meta::Map;
 use crate::ring::node::{Node, NodeEffect, NodeInput, Packet};
 use crate::ring::store::RangeStore;
+use crate::ring::trace::Event;
 use crate::{Error, Result, Runtime, Storage};
 
 /// What a step asks for, to be carried out without the lock.
@@ -30,6 +31,8 @@ pub(super) struct Outbox<S: Storage, R: Runtime> {
     pub(super) map: Option<Map>,
     /// Some range has got a master here, or has lost it.
     pub(super) office_changed: bool,
+    /// What has happened, for whoever looks on.
+    pub(super) events: Vec<(RangeId, Event)>,
 }
 
 impl<S: Storage, R: Runtime> Default for Outbox<S, R> {
@@ -42,6 +45,7 @@ impl<S: Storage, R: Runtime> Default for Outbox<S, R> {
             failure: None,
             map: None,
             office_changed: false,
+            events: Vec::new(),
         }
     }
 }
@@ -170,7 +174,8 @@ impl<S: Storage, R: Runtime> Shard<S, R> {
                     out.jobs.push(job);
                 }
             }
-            Effect::Send(_) | Effect::Reply { .. } | Effect::Trace(_) => {}
+            Effect::Trace(event) => out.events.push((range, event)),
+            Effect::Send(_) | Effect::Reply { .. } => {}
             effect => {
                 lane.push(Order::Effect(effect));
                 self.touched.push(range);

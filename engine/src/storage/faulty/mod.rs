@@ -130,6 +130,10 @@ struct State {
     disk: Disk,
     plan: Plan,
     log: Vec<Op>,
+    /// Operations so far.
+    operations: u64,
+    /// Operations are counted, and not kept.
+    forgets: bool,
     crashed: bool,
     cold_reads: bool,
     /// Operations that wait to be released, and who to wake then.
@@ -153,14 +157,17 @@ impl State {
             });
         }
         let op = Op {
-            index: self.log.len() as u64,
+            index: self.operations,
             kind,
             objects,
             bytes,
             failed: None,
         };
         let ticket = self.plan.decide(&op);
-        self.log.push(op);
+        self.operations += 1;
+        if !self.forgets {
+            self.log.push(op);
+        }
         if ticket.crash == Some(Moment::Before) {
             self.crash();
             return Err(self.fail(&ticket, lost(kind.doing())));
@@ -192,7 +199,9 @@ impl State {
 
     /// Notes how the operation failed, and names its object.
     fn fail(&mut self, ticket: &Ticket, error: Error) -> Error {
-        let op = &mut self.log[ticket.index as usize];
+        let Some(op) = self.log.get_mut(ticket.index as usize) else {
+            return error;
+        };
         op.failed = Some(error.kind());
         match op.objects.first() {
             Some(object) => error.on(object.clone()),
@@ -242,6 +251,12 @@ impl FaultyStorage {
         self.core.state.lock().cold_reads = cold;
     }
 
+    /// Keeps no [`log`](Self::log) from the next operation on, so that a run without end needs no memory without
+    /// end. To be said of a storage that is fresh; what survives a crash has to be told again.
+    pub fn keep_no_log(&self) {
+        self.core.state.lock().forgets = true;
+    }
+
     /// Crashes now, between two operations.
     pub fn crash(&self) {
         self.core.state.lock().crash();
@@ -276,7 +291,7 @@ impl FaultyStorage {
 
     /// Operations so far: the index that the next one gets.
     pub fn operations(&self) -> u64 {
-        self.core.state.lock().log.len() as u64
+        self.core.state.lock().operations
     }
 
     /// Operations of one kind so far, failed ones included.
@@ -384,7 +399,7 @@ impl fmt::Debug for FaultyStorage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.core.state.lock();
         f.debug_struct("FaultyStorage")
-            .field("operations", &state.log.len())
+            .field("operations", &state.operations)
             .field("crashed", &state.crashed)
             .field("objects", &state.disk.objects())
             .finish()
