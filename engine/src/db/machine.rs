@@ -7,6 +7,7 @@
 use bytes::Bytes;
 
 use super::changes::Changes;
+use super::conditional::Conditional;
 use crate::storage::{MaybeSend, MaybeSync};
 use crate::{Error, Result, Runtime, Storage};
 
@@ -145,25 +146,39 @@ pub trait Machine: MaybeSend + MaybeSync + 'static {
     }
 }
 
-/// The machine of a store that takes only batches.
+/// The machine of a store that takes only batches, and [`Db::compare_and_set`](super::Db::compare_and_set).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BatchesOnly;
 
 impl Machine for BatchesOnly {
-    type Reply = ();
+    /// Whether the condition held.
+    type Reply = bool;
     type Summary = ();
 
     async fn apply<S: Storage, R: Runtime>(
         &self,
         entry: &Entry,
-        _changes: &mut Changes<'_, S, R, Self>,
-    ) -> Result<()> {
-        Err(Error::corrupt(
-            "applying an entry",
-            format!(
-                "entry {} is not a batch: this store was written by a node",
-                entry.index
-            ),
-        ))
+        changes: &mut Changes<'_, S, R, Self>,
+    ) -> Result<bool> {
+        let Some(conditional) = Conditional::decode(&entry.payload) else {
+            return Err(Error::corrupt(
+                "applying an entry",
+                format!(
+                    "entry {} is not a batch: this store was written by a node",
+                    entry.index
+                ),
+            ));
+        };
+        let now_ms = changes.now_ms();
+        let found = changes.get(conditional.key).await?;
+        let found = found.filter(|&(_, deadline_ms)| deadline_ms == 0 || deadline_ms > now_ms);
+        if found.as_ref().map(|(value, _)| &value[..]) != conditional.expected {
+            return Ok(false);
+        }
+        match conditional.value {
+            Some(value) => changes.put(conditional.key, value, conditional.deadline_ms),
+            None => changes.delete(conditional.key),
+        }
+        Ok(true)
     }
 }

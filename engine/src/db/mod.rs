@@ -12,6 +12,7 @@ mod changes;
 mod checkpoint;
 mod commit;
 mod compact;
+mod conditional;
 mod core;
 mod explain;
 mod flush;
