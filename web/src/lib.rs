@@ -11,7 +11,7 @@ mod store;
 #[cfg(target_arch = "wasm32")]
 pub use host::WebRuntime;
 #[cfg(target_arch = "wasm32")]
-pub use storage::WebStorage;
+pub use storage::{FileHost, HostFiles, IndexedDb, WebStorage};
 
 /// The engine that a page loads, as `trilith x.y.z`.
 ///

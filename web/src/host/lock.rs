@@ -1,12 +1,12 @@
 //! One owner of a store at a time, by a Web Lock. The browser lets it go with the tab or the worker that held it.
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::time::Duration;
 
 use js_sys::{Array, Function, Object, Promise, Reflect};
 use trilith::{Error, ErrorKind, Result};
 use wasm_bindgen::prelude::*;
 
+use super::runtime::Sleep;
 use super::{global, property, slot};
 
 #[wasm_bindgen]
@@ -22,6 +22,8 @@ extern "C" {
 }
 
 const DOING: &str = "locking the store";
+const ATTEMPTS: u32 = 5;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(40);
 
 /// The lock, until it is dropped. What lets go of it is plain JavaScript, so that it can be called when the instance
 /// has come to grief.
@@ -34,46 +36,61 @@ impl Hold {
         if locks.is_undefined() {
             return Ok(Self(None));
         }
-        let (taken, waker) = slot::<Option<Function>>();
-        let refused = waker.clone();
-        let on_lock = Closure::once_into_js(move |lock: JsValue| -> JsValue {
-            if lock.is_null() {
-                waker.set(None);
-                return JsValue::UNDEFINED;
+        let mut attempts = 0;
+        loop {
+            match request(locks.unchecked_ref(), name).await {
+                Asked::Held(release) => {
+                    releases.push(&release);
+                    return Ok(Self(Some(release)));
+                }
+                Asked::Refused => return Ok(Self(None)),
+                // Who has just let go of it may not have been heard yet.
+                Asked::Taken if attempts < ATTEMPTS => attempts += 1,
+                Asked::Taken => {
+                    return Err(Error::new(
+                        ErrorKind::Locked,
+                        DOING,
+                        "it is open in another tab or worker: close that one, or let it do the work",
+                    ));
+                }
             }
-            let release = Rc::new(RefCell::new(None));
-            let promise = Promise::new(&mut |resolve, _| {
-                *release.borrow_mut() = Some(resolve);
-            });
-            waker.set(release.take());
-            promise.into()
-        });
-        let options = Object::new();
-        let _ = Reflect::set(&options, &"ifAvailable".into(), &JsValue::TRUE);
-        let asked = locks
-            .unchecked_ref::<LockManager>()
-            .request(name, &options, &on_lock);
-        let Ok(promise) = asked else {
-            return Ok(Self(None));
-        };
-        // It is refused where storage is, as in an opaque origin.
-        wasm_bindgen_futures::spawn_local(async move {
-            if wasm_bindgen_futures::JsFuture::from(promise).await.is_err() {
-                refused.set(None);
-            }
-        });
-        match taken.await {
-            Some(release) => {
-                releases.push(&release);
-                Ok(Self(Some(release)))
-            }
-            None => Err(Error::new(
-                ErrorKind::Locked,
-                DOING,
-                "it is open in another tab or worker: close that one, or let it do the work",
-            )),
+            Sleep::new(BETWEEN_ATTEMPTS).await;
         }
     }
+}
+
+enum Asked {
+    /// It is ours until this is called.
+    Held(Function),
+    Taken,
+    /// There are no locks where there is no storage, as in an opaque origin.
+    Refused,
+}
+
+async fn request(locks: &LockManager, name: &str) -> Asked {
+    let (asked, waker) = slot();
+    let refused = waker.clone();
+    let on_lock = Closure::once_into_js(move |lock: JsValue| -> JsValue {
+        if lock.is_null() {
+            waker.set(Asked::Taken);
+            return JsValue::UNDEFINED;
+        }
+        let mut release = None;
+        let promise = Promise::new(&mut |resolve, _| release = Some(resolve));
+        waker.set(release.map_or(Asked::Refused, Asked::Held));
+        promise.into()
+    });
+    let options = Object::new();
+    let _ = Reflect::set(&options, &"ifAvailable".into(), &JsValue::TRUE);
+    let Ok(promise) = locks.request(name, &options, &on_lock) else {
+        return Asked::Refused;
+    };
+    wasm_bindgen_futures::spawn_local(async move {
+        if wasm_bindgen_futures::JsFuture::from(promise).await.is_err() {
+            refused.set(Asked::Refused);
+        }
+    });
+    asked.await
 }
 
 impl Drop for Hold {

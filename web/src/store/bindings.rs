@@ -349,8 +349,12 @@ impl Store {
     /// Ends the store in good order. Calls from now on fail with "closed".
     #[wasm_bindgen(unchecked_return_type = "undefined | Promise<undefined>")]
     pub fn close(&self) -> Answer {
-        let db = self.db.clone();
-        answer(async move { db.close().await.map(|()| JsValue::UNDEFINED) })
+        let (db, storage) = (self.db.clone(), self.storage.clone());
+        answer(async move {
+            let closed = db.close().await;
+            storage.abandon();
+            closed.map(|()| JsValue::UNDEFINED)
+        })
     }
 
     /// Lets go of everything at once, as if the process had ended: what is under way fails, or is never answered.

@@ -246,7 +246,10 @@ impl IndexedDb {
             self.drop_file(&before);
         }
         let done = self.change(vec![request], Mode::Relaxed).await;
-        done.map_err(|failure| failure.into_error("creating an object").on(object))?;
+        done.map_err(|failure| {
+            self.0.objects.borrow_mut().remove(&object);
+            failure.into_error("creating an object").on(object)
+        })?;
         Ok(self.writer(file, 0, Vec::new()))
     }
 

@@ -115,10 +115,6 @@ impl RowWriter {
 }
 
 impl Appended {
-    pub(super) fn file(&self) -> &Rc<File> {
-        &self.file
-    }
-
     fn enqueue(self: &Rc<Self>) {
         if !self.queued.replace(true) {
             self.queue.add(self.clone());
