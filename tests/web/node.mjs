@@ -100,7 +100,7 @@ export const an_idle_store_keeps_no_process_alive_and_a_call_does = () =>
 
 export const the_native_store_opens_what_node_has_written_and_the_reverse = () =>
   inFolder(async (folder) => {
-    const native = at('../../target/debug/examples/embedded_pairs');
+    const native = at('../../target/debug/examples/pairs');
     if (!existsSync(native)) return 'SKIPPED: the native example is not built';
     const run = (...given) =>
       new Promise((resolve, reject) => {

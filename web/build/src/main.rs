@@ -1,10 +1,10 @@
 //! Makes of the compiled crate `trilith-web` what a page loads.
 //!
 //! ```text
-//! trilith-web-build OUT [--name NAME] [--features FEATURE,..] [--no-opt]
+//! trilith-web-build OUT [--name NAME] [--features FEATURE,..] [--package PACKAGE] [--no-opt]
 //! ```
 //!
-//! Compiles the crate for wasm32 in the profile `web`, has wasm-bindgen write the glue and the types, has npm's
+//! Compiles the crate, or another that is made like it, for wasm32 in the profile `web`, has wasm-bindgen write the glue and the types, has npm's
 //! `binaryen` make the module smaller, and tells what it all weighs. That wasm-opt ran, and that it made the module
 //! smaller, is checked: it is easily passed over.
 
@@ -34,6 +34,7 @@ struct Args {
     out: PathBuf,
     name: String,
     features: Option<String>,
+    package: String,
     optimise: bool,
 }
 
@@ -63,10 +64,11 @@ fn args() -> Result<Args> {
     let mut found = Args {
         out: args
             .next()
-            .ok_or("usage: trilith-web-build OUT [--name NAME] [--features F] [--no-opt]")?
+            .ok_or("usage: trilith-web-build OUT [--name NAME] [--features F] [--package P] [--no-opt]")?
             .into(),
         name: "trilith".into(),
         features: None,
+        package: "trilith-web".into(),
         optimise: true,
     };
     while let Some(arg) = args.next() {
@@ -74,6 +76,7 @@ fn args() -> Result<Args> {
         match arg.as_str() {
             "--name" => found.name = value()?,
             "--features" => found.features = Some(value()?),
+            "--package" => found.package = value()?,
             "--no-opt" => found.optimise = false,
             other => return Err(format!("{other} is not known").into()),
         }
@@ -87,7 +90,8 @@ fn compile(args: &Args, web: &Path) -> Result<PathBuf> {
     let mut command = Command::new(cargo);
     command.current_dir(web).args([
         "build",
-        "--package=trilith-web",
+        "--package",
+        &args.package,
         "--lib",
         "--profile=web",
         "--target=wasm32-unknown-unknown",
@@ -101,9 +105,10 @@ fn compile(args: &Args, web: &Path) -> Result<PathBuf> {
         return Err("the crate does not compile".into());
     }
     let messages = String::from_utf8(output.stdout)?;
+    let module = format!("{}.wasm", args.package.replace('-', "_"));
     let names = messages
         .split('"')
-        .filter(|part| part.ends_with("trilith_web.wasm"));
+        .filter(|part| part.ends_with(&module));
     let last = names.last().ok_or("cargo did not name the module")?;
     Ok(PathBuf::from(last))
 }
