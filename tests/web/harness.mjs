@@ -74,7 +74,7 @@ export class Browser {
   /** A tab at the origin. */
   async tab() {
     const page = await this.context.newPage();
-    page.on('pageerror', (error) => console.log(`  in the page: ${error}`));
+    page.on('pageerror', (error) => console.log(`  in the page: ${error.stack}`));
     await page.goto(`${this.origin}/`);
     return page;
   }

@@ -48,6 +48,8 @@ export class OpfsFiles {
   /** Access handles that are open, with the directory and the name of the file. */
   #open = new Map();
   #last = 0;
+  #turn = Promise.resolve();
+  #isReleased = false;
 
   /** The files in the directory `name` of the origin. */
   constructor(name) {
@@ -55,6 +57,7 @@ export class OpfsFiles {
   }
 
   async load() {
+    this.#isReleased = false;
     try {
       let directory = await navigator.storage.getDirectory();
       for (const part of this.#name.split('/')) {
@@ -84,12 +87,19 @@ export class OpfsFiles {
   }
 
   async #access(directory, name, create) {
+    let handle;
     try {
       const file = await directory.getFileHandle(name, { create });
-      return await file.createSyncAccessHandle();
+      handle = await file.createSyncAccessHandle();
     } catch (error) {
       throw translated(error, `opening ${name}`);
     }
+    if (this.#isReleased) {
+      // It would stand in the way of who opens the store next.
+      handle.close();
+      throw coded('ECLOSED', `opening ${name}: the store was let go of meanwhile`);
+    }
+    return handle;
   }
 
   async #loadMeta() {
@@ -165,7 +175,30 @@ export class OpfsFiles {
     this.#count = count;
   }
 
-  async create(name) {
+  /** Changes take their turns: a file that is being opened cannot be removed. */
+  #alone(change) {
+    const done = this.#turn.then(change);
+    this.#turn = done.catch(() => {});
+    return done;
+  }
+
+  create(name) {
+    return this.#alone(() => this.#create(name));
+  }
+
+  open(name) {
+    return this.#alone(() => this.#openFile(name));
+  }
+
+  rename(from, to) {
+    return this.#alone(() => this.#rename(from, to));
+  }
+
+  remove(name) {
+    return this.#alone(() => this.#remove(name));
+  }
+
+  async #create(name) {
     const { directory, plain } = await this.#place(name, true);
     const before = this.#current.get(name);
     const number = ++this.#last;
@@ -176,7 +209,7 @@ export class OpfsFiles {
     return handle;
   }
 
-  async open(name) {
+  async #openFile(name) {
     const number = this.#current.get(name);
     if (number === undefined) throw coded('ENOENT', `there is no ${name}`);
     const { directory, plain } = await this.#place(name, false);
@@ -218,7 +251,7 @@ export class OpfsFiles {
     if (place.removed) place.directory.removeEntry(place.file).catch(() => {});
   }
 
-  async rename(from, to) {
+  async #rename(from, to) {
     const { directory, plain } = await this.#place(from, false);
     const number = this.#current.get(from);
     if (number === undefined) throw coded('ENOENT', `there is no ${from}`);
@@ -226,14 +259,14 @@ export class OpfsFiles {
     if (isOpen) guarded('flushing', () => isOpen[0].flush());
     const source = await (await directory.getFileHandle(`${plain}~${number}`)).getFile();
     const bytes = new Uint8Array(await source.arrayBuffer());
-    const handle = await this.create(to);
+    const handle = await this.#create(to);
     this.write(handle, 0, bytes);
     this.sync(handle);
     this.close(handle);
-    await this.remove(from);
+    await this.#remove(from);
   }
 
-  async remove(name) {
+  async #remove(name) {
     const number = this.#current.get(name);
     if (number === undefined) throw coded('ENOENT', `there is no ${name}`);
     this.#current.delete(name);
@@ -265,6 +298,7 @@ export class OpfsFiles {
   }
 
   release() {
+    this.#isReleased = true;
     for (const handle of [...this.#open.keys(), ...this.#slots, this.#lock]) handle?.close();
     this.#open.clear();
     this.#slots = [];

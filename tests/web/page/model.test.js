@@ -2,7 +2,7 @@
 import init, { poisoned, runContract, runModel } from '/built/model/model.js';
 
 /** A panic leaves what was under way unanswered: it is told apart here. */
-export const unlessPoisoned = async (promise) => {
+const unlessPoisoned = async (promise) => {
   let timer;
   const panic = new Promise((_, reject) => {
     timer = setInterval(() => poisoned() !== undefined && reject(new Error(poisoned())), 50);

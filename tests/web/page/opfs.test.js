@@ -4,6 +4,7 @@ import { equal, fails } from './assert.js';
 const begin = () => new Worker('/page/opfs.worker.js', { type: 'module' });
 const ask = (worker, ...task) =>
   new Promise((resolve, reject) => {
+    // What a panic said comes as a message, ahead of the trap.
     worker.onerror = (event) => reject(new Error(event.message));
     worker.onmessage = ({ data: { done, error } }) =>
       error ? reject(Object.assign(new Error(error.message), error)) : resolve(done);

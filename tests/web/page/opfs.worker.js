@@ -1,5 +1,5 @@
 // Runs what needs sync access handles, which only dedicated workers have.
-import initModel, { poisoned, runContract, runModel } from '/built/model/model.js';
+import initModel, { onPanic, runContract, runModel } from '/built/model/model.js';
 import init, { Store } from '/web/dist/wasm/trilith.js';
 import { OpfsFiles } from '/web/js/opfs.js';
 import { bytes, text } from './flat.js';
@@ -9,15 +9,20 @@ const open = async (name, options = {}) => {
   await init();
   return Store.open({ storage: { files: new OpfsFiles(name) }, ...options });
 };
+/** A panic leaves what was under way unanswered. */
+const loadModel = async () => {
+  await initModel();
+  onPanic((message) => postMessage({ error: { message } }));
+};
 let held;
 
 const tasks = {
   contract: async (name) => {
-    await initModel();
+    await loadModel();
     await runContract(name, make);
   },
   model: async (name, seed) => {
-    await initModel();
+    await loadModel();
     return runModel(name, make, seed, 150, seed % 2 === 0);
   },
   write: async (name, count) => {
@@ -34,11 +39,9 @@ const tasks = {
 };
 
 onmessage = async ({ data: [task, ...given] }) => {
-  const watch = setInterval(() => poisoned() !== undefined && postMessage({ error: { message: poisoned() } }), 50);
   try {
     postMessage({ done: await tasks[task](...given) });
   } catch ({ message, code, stack }) {
     postMessage({ error: { message, code, stack } });
   }
-  clearInterval(watch);
 };

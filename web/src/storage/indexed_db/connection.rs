@@ -10,7 +10,7 @@ use wasm_bindgen::prelude::*;
 use web_sys::{IdbDatabase, IdbFactory, IdbOpenDbRequest, IdbVersionChangeEvent};
 
 use super::failure::{Failure, doing};
-use super::transaction::{Mode, OBJECTS, ROWS, STORE, Transaction};
+use super::transaction::{Mode, OBJECTS, ROWS, STORE, Transaction, result_of};
 use crate::host::{WebRuntime, global, runtime::Sleep, slot};
 
 /// The only version of the database's own layout. It is never raised: another tab could not follow.
@@ -215,7 +215,7 @@ impl Connection {
                 .get(&IDENTITY.into())
                 .map_err(|error| Failure::of(&error))?;
             transaction.end().await?;
-            Ok(request.result().unwrap_or_default())
+            result_of(&request)
         };
         let found: Result<JsValue, Failure> = read.await;
         let found = found.map_err(|failure| failure.into_error(doing::REFUSED))?;

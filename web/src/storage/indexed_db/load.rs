@@ -6,12 +6,11 @@ use bytes::Bytes;
 use js_sys::{Array, Uint8Array};
 use trilith::{Contents, Object, Result};
 use wasm_bindgen::prelude::*;
-use web_sys::IdbRequest;
 
 use super::failure::Failure;
 use super::queue::{META, Request};
 use super::rows::File;
-use super::transaction::{Mode, OBJECTS, ROWS, STORE, row_key};
+use super::transaction::{Mode, OBJECTS, ROWS, STORE, list_of, result_of, row_key};
 use super::{IndexedDb, object_of};
 
 const DOING: &str = "loading the store";
@@ -73,15 +72,15 @@ impl IndexedDb {
         let rows = transaction.store(ROWS)?.get_all_keys().map_err(fail)?;
         transaction.end().await?;
         let mut starts: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
-        for key in array_of(&rows).iter() {
+        for key in list_of(&rows)?.iter() {
             if let Some((file, start)) = pair(&key) {
                 starts.entry(file).or_default().push(start);
             }
         }
         Ok(Found {
-            meta: meta.result().unwrap_or_default(),
-            names: array_of(&names),
-            values: array_of(&values),
+            meta: result_of(&meta)?,
+            names: list_of(&names)?,
+            values: list_of(&values)?,
             starts,
         })
     }
@@ -101,7 +100,7 @@ impl IndexedDb {
         }
         transaction.end().await?;
         for (file, last, request) in asked {
-            let row = request.result().unwrap_or_default();
+            let row = result_of(&request)?;
             let len = row.dyn_ref::<Uint8Array>().map_or(0, Uint8Array::length);
             file.len.set(last + u64::from(len));
         }
@@ -118,10 +117,6 @@ impl IndexedDb {
             drop(self.change(requests, Mode::Relaxed));
         }
     }
-}
-
-fn array_of(request: &IdbRequest) -> Array {
-    request.result().unwrap_or_default().unchecked_into()
 }
 
 fn object_named(name: &JsValue) -> Option<Object> {

@@ -3,14 +3,14 @@
 use std::rc::{Rc, Weak};
 
 use bytes::{Bytes, BytesMut};
-use js_sys::{Array, Uint8Array};
+use js_sys::Uint8Array;
 use trilith::{Error, Object, Reader, Result};
 use wasm_bindgen::prelude::*;
 
 use super::connection::Connection;
 use super::failure::Failure;
 use super::rows::File;
-use super::transaction::{Mode, ROWS, row_range};
+use super::transaction::{Mode, ROWS, list_of, row_range};
 use super::write::Appended;
 
 /// Reads one object. See [`trilith::Reader`].
@@ -114,8 +114,7 @@ impl RowReader {
             .get_all_with_key(&range)
             .map_err(|error| Failure::of(&error))?;
         transaction.end().await?;
-        let found = request.result().unwrap_or_default();
-        let found = found.unchecked_ref::<Array>().iter();
+        let found = list_of(&request)?.iter();
         Ok(starts
             .into_iter()
             .zip(found)

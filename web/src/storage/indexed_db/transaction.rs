@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use js_sys::Array;
 use wasm_bindgen::prelude::*;
-use web_sys::{IdbDatabase, IdbKeyRange, IdbObjectStore, IdbTransaction};
+use web_sys::{IdbDatabase, IdbKeyRange, IdbObjectStore, IdbRequest, IdbTransaction};
 
 use super::failure::Failure;
 use crate::host::{Slot, slot};
@@ -144,6 +144,20 @@ impl Drop for Ending {
         self.inner.set_oncomplete(None);
         self.inner.set_onabort(None);
     }
+}
+
+/// What a request came to whose transaction has ended well.
+pub(super) fn result_of(request: &IdbRequest) -> Result<JsValue, Failure> {
+    request.result().map_err(|error| match request.error() {
+        Ok(Some(error)) => Failure::of(&error),
+        _ => Failure::of(&error),
+    })
+}
+
+/// The same for a list.
+pub(super) fn list_of(request: &IdbRequest) -> Result<Array, Failure> {
+    let result = result_of(request)?.dyn_into::<Array>();
+    result.map_err(|result| Failure::Broken(format!("a list was asked for and {result:?} came")))
 }
 
 /// The key of a row.
