@@ -87,6 +87,10 @@ pub trait Machine: MaybeSend + MaybeSync + 'static {
         Ok(())
     }
 
+    /// Whether there are stores with this machine whose log is that of replicated ranges. Where there are none, a
+    /// module that embeds the store is spared their code.
+    const HAS_RANGES: bool = true;
+
     /// Whether the log carries the entries of replicated ranges, which are applied when their owner says
     /// so, and not as soon as they have settled.
     fn is_replicated(&self) -> bool {
@@ -154,6 +158,8 @@ impl Machine for BatchesOnly {
     /// Whether the condition held.
     type Reply = bool;
     type Summary = ();
+
+    const HAS_RANGES: bool = false;
 
     async fn apply<S: Storage, R: Runtime>(
         &self,

@@ -4,6 +4,7 @@
 //! clone and may be used from as many threads and tasks as there are.
 
 mod admit;
+mod apart;
 mod applier;
 mod archive;
 mod assumed;

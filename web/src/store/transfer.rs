@@ -5,7 +5,6 @@ use std::rc::Rc;
 
 use trilith::archive::rdb::{EncodeOptions, Encoder, Item, Reader, Sizes};
 use trilith::db::BatchesOnly;
-use trilith::storage::MemoryWriter;
 use trilith::{
     Batch, Error, ErrorKind, MemoryStorage, Object, Range, Result, Runtime as _, Scan,
     Storage as _, Writer as _,
@@ -14,6 +13,7 @@ use wasm_bindgen::prelude::*;
 
 use super::WebDb;
 use super::answer::{Answer, answer, bytes};
+use crate::storage::WebWriter;
 use crate::{WebRuntime, WebStorage};
 
 /// A piece of the file.
@@ -95,7 +95,7 @@ impl Exporter {
 pub struct Importer {
     db: WebDb,
     /// `None` once it was finished.
-    file: Rc<RefCell<Option<(MemoryStorage, MemoryWriter)>>>,
+    file: Rc<RefCell<Option<(WebStorage, WebWriter)>>>,
 }
 
 fn object() -> Object {
@@ -104,7 +104,7 @@ fn object() -> Object {
 
 impl Importer {
     pub(super) async fn begin(db: WebDb) -> Result<Self> {
-        let storage = MemoryStorage::new();
+        let storage = WebStorage::Memory(MemoryStorage::new());
         let writer = storage.create(object()).await?;
         Ok(Self {
             db,
@@ -152,7 +152,7 @@ impl Importer {
 }
 
 /// Reads the file, and writes what it holds if there is somewhere to.
-async fn load(storage: &MemoryStorage, db: Option<&WebDb>) -> Result<(u64, u64)> {
+async fn load(storage: &WebStorage, db: Option<&WebDb>) -> Result<(u64, u64)> {
     let mut reader = Reader::open(storage.open(object()).await?, object()).await?;
     let (mut keys, mut skipped) = (0, 0);
     let mut batch = Batch::new();

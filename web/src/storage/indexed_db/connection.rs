@@ -146,8 +146,8 @@ impl Connection {
                     ErrorKind::Locked,
                     doing::BLOCKED,
                     format!(
-                        "it did not within {} s: close the site's other tabs, then open the store again",
-                        self.open_timeout.as_secs_f32()
+                        "it did not within {} ms: close the site's other tabs, then open the store again",
+                        self.open_timeout.as_millis()
                     ),
                 ));
             }
