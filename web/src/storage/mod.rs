@@ -5,6 +5,7 @@
 
 mod files;
 mod indexed_db;
+mod table;
 
 use std::pin::Pin;
 

@@ -7,7 +7,6 @@ mod host;
 mod names;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
 use bytes::Bytes;
@@ -19,6 +18,7 @@ pub use append::{HostWriter, Settle};
 pub use file::HostReader;
 pub use host::FileHost;
 
+use super::table::Table;
 use crate::host::property;
 use append::Appended;
 use file::HostFile;
@@ -33,10 +33,26 @@ struct Shared {
     host: FileHost,
     loaded: Cell<bool>,
     abandoned: Rc<Cell<bool>>,
-    open: RefCell<BTreeMap<Object, Weak<HostFile>>>,
-    writers: RefCell<BTreeMap<Object, Weak<Appended>>>,
-    /// Every object, and how long it is.
-    lens: RefCell<BTreeMap<Object, Rc<Cell<u64>>>>,
+    objects: RefCell<Table<Object, Rc<Entry>>>,
+}
+
+/// An object that is there.
+#[derive(Default)]
+struct Entry {
+    len: Rc<Cell<u64>>,
+    /// While somebody has it open.
+    file: RefCell<Weak<HostFile>>,
+    /// While somebody writes to it.
+    writer: RefCell<Weak<Appended>>,
+}
+
+impl Entry {
+    /// Whoever writes to it stops.
+    fn retire(&self) {
+        if let Some(writer) = self.writer.take().upgrade() {
+            writer.retire();
+        }
+    }
 }
 
 impl Drop for Shared {
@@ -57,9 +73,7 @@ impl HostFiles {
             host,
             loaded: Cell::new(false),
             abandoned: Rc::default(),
-            open: RefCell::default(),
-            writers: RefCell::default(),
-            lens: RefCell::default(),
+            objects: RefCell::default(),
         }))
     }
 
@@ -78,48 +92,51 @@ impl HostFiles {
         Err(Error::new(ErrorKind::Closed, "using the store", detail))
     }
 
-    fn take_over(&self, object: &Object) {
-        let writer = self.0.writers.borrow_mut().remove(object);
-        if let Some(writer) = writer.and_then(|writer| writer.upgrade()) {
-            writer.retire();
-        }
+    fn entry(&self, object: &Object) -> Option<Rc<Entry>> {
+        self.0.objects.borrow().get(object).cloned()
     }
 
-    fn new_file(&self, handle: JsValue, object: Object, len: Rc<Cell<u64>>) -> Rc<HostFile> {
-        let abandoned = self.0.abandoned.clone();
-        let file = HostFile::new(self.0.host.clone(), handle, object.clone(), len, abandoned);
-        let file = Rc::new(file);
-        let mut open = self.0.open.borrow_mut();
-        open.retain(|_, file| file.strong_count() > 0);
-        open.insert(object, Rc::downgrade(&file));
+    fn keep(&self, handle: JsValue, object: Object, entry: &Entry) -> Rc<HostFile> {
+        let (host, abandoned) = (self.0.host.clone(), self.0.abandoned.clone());
+        let file = Rc::new(HostFile::new(
+            host,
+            handle,
+            object,
+            entry.len.clone(),
+            abandoned,
+        ));
+        *entry.file.borrow_mut() = Rc::downgrade(&file);
         file
     }
 
     /// The file that is open, or the file opened.
-    async fn file(&self, object: &Object, doing: &'static str) -> Result<Rc<HostFile>> {
-        let open = self.0.open.borrow().get(object).and_then(Weak::upgrade);
-        if let Some(file) = open {
-            return Ok(file);
-        }
-        let Some(len) = self.0.lens.borrow().get(object).cloned() else {
+    async fn file(
+        &self,
+        object: &Object,
+        doing: &'static str,
+    ) -> Result<(Rc<HostFile>, Rc<Entry>)> {
+        let Some(entry) = self.entry(object) else {
             let detail = "there is no such object";
             return Err(Error::new(ErrorKind::Missing, doing, detail).on(object.clone()));
         };
+        let open = entry.file.borrow().upgrade();
+        if let Some(file) = open {
+            return Ok((file, entry));
+        }
         let handle = settled(self.0.host.open(&name_of(object))).await;
         let handle = handle.map_err(|thrown| failure(doing, &thrown).on(object.clone()))?;
         // Somebody else may have opened it meanwhile.
-        let open = self.0.open.borrow().get(object).and_then(Weak::upgrade);
+        let open = entry.file.borrow().upgrade();
         if let Some(file) = open {
             let _ = self.0.host.close(&handle);
-            return Ok(file);
+            return Ok((file, entry));
         }
-        Ok(self.new_file(handle, object.clone(), len))
+        Ok((self.keep(handle, object.clone(), &entry), entry))
     }
 
-    fn writer(&self, file: Rc<HostFile>, object: Object, len: u64) -> HostWriter {
+    fn writer(&self, file: Rc<HostFile>, entry: &Entry, len: u64) -> HostWriter {
         let writer = HostWriter::new(file, len);
-        let shared = Rc::downgrade(writer.shared());
-        self.0.writers.borrow_mut().insert(object, shared);
+        *entry.writer.borrow_mut() = Rc::downgrade(writer.shared());
         writer
     }
 
@@ -133,16 +150,19 @@ impl HostFiles {
         self.0.loaded.set(true);
         let meta = property(&found, "meta").dyn_into::<Uint8Array>().ok();
         let boot = property(&found, "boot").as_string();
-        let mut lens = self.0.lens.borrow_mut();
-        *lens = listed(&found)
-            .into_iter()
-            .filter_map(|(name, len)| Some((object_of(&name)?, Rc::new(Cell::new(len)))))
-            .collect();
+        let mut objects = self.0.objects.borrow_mut();
+        for (name, len) in listed(&found) {
+            if let Some(object) = object_of(&name) {
+                let entry = Rc::new(Entry::default());
+                entry.len.set(len);
+                objects.insert(object, entry);
+            }
+        }
         Ok(Contents {
             meta: meta.map(|meta| meta.to_vec().into()),
-            objects: lens
+            objects: objects
                 .iter()
-                .map(|(object, len)| (object.clone(), len.get()))
+                .map(|(object, entry)| (object.clone(), entry.len.get()))
                 .collect(),
             host_epoch: boot.and_then(|boot| u128::from_str_radix(&boot, 16).ok()),
         })
@@ -158,22 +178,26 @@ impl HostFiles {
     pub(super) async fn create(&self, object: Object) -> Result<HostWriter> {
         self.check_loaded()?;
         object.check_name()?;
-        self.take_over(&object);
-        self.0.open.borrow_mut().remove(&object);
+        if let Some(before) = self.entry(&object) {
+            before.retire();
+        }
         let handle = settled(self.0.host.create(&name_of(&object))).await;
         let handle =
             handle.map_err(|thrown| failure("creating the file", &thrown).on(object.clone()))?;
-        let len = Rc::new(Cell::new(0));
-        self.0.lens.borrow_mut().insert(object.clone(), len.clone());
-        let file = self.new_file(handle, object.clone(), len);
-        Ok(self.writer(file, object, 0))
+        let entry = Rc::new(Entry::default());
+        self.0
+            .objects
+            .borrow_mut()
+            .insert(object.clone(), entry.clone());
+        let file = self.keep(handle, object, &entry);
+        Ok(self.writer(file, &entry, 0))
     }
 
     pub(super) async fn resume(&self, object: Object, cut_at: u64) -> Result<HostWriter> {
         const DOING: &str = "resuming the file";
         self.check_loaded()?;
-        let file = self.file(&object, DOING).await?;
-        self.take_over(&object);
+        let (file, entry) = self.file(&object, DOING).await?;
+        entry.retire();
         let len = file.written.get();
         if len < cut_at {
             let detail = format!("it has {len} bytes and should have {cut_at}");
@@ -186,31 +210,28 @@ impl HostFiles {
         settled(self.0.host.sync_name(&file.name()))
             .await
             .map_err(fail)?;
-        Ok(self.writer(file, object, cut_at))
+        Ok(self.writer(file, &entry, cut_at))
     }
 
     pub(super) async fn open(&self, object: &Object) -> Result<HostReader> {
-        let file = self.file(object, "opening the file").await?;
+        let (file, _) = self.file(object, "opening the file").await?;
         Ok(HostReader::new(file))
     }
 
     pub(super) async fn replace(&self, from: Object, to: Object) -> Result<()> {
         self.check_loaded()?;
         to.check_name()?;
-        self.take_over(&to);
+        if let Some(before) = self.entry(&to) {
+            before.retire();
+        }
         let done = settled(self.0.host.rename(&name_of(&from), &name_of(&to))).await;
         done.map_err(|thrown| failure("renaming the file", &thrown).on(from.clone()))?;
-        let open = self.0.open.borrow_mut().remove(&from);
-        if let Some(file) = open.as_ref().and_then(Weak::upgrade) {
-            file.rename(to.clone());
-        }
-        let mut lens = self.0.lens.borrow_mut();
-        if let Some(len) = lens.remove(&from) {
-            lens.insert(to.clone(), len);
-        }
-        self.0.open.borrow_mut().remove(&to);
-        if let Some(open) = open {
-            self.0.open.borrow_mut().insert(to, open);
+        let mut objects = self.0.objects.borrow_mut();
+        if let Some(entry) = objects.remove(&from) {
+            if let Some(file) = entry.file.borrow().upgrade() {
+                file.rename(to.clone());
+            }
+            objects.insert(to, entry);
         }
         Ok(())
     }
@@ -218,11 +239,10 @@ impl HostFiles {
     pub(super) async fn remove(&self, objects: Vec<Object>) -> Result<()> {
         self.check_loaded()?;
         for object in objects {
-            self.take_over(&object);
-            self.0.open.borrow_mut().remove(&object);
-            if self.0.lens.borrow_mut().remove(&object).is_none() {
+            let Some(entry) = self.0.objects.borrow_mut().remove(&object) else {
                 continue;
-            }
+            };
+            entry.retire();
             match settled(self.0.host.remove(&name_of(&object))).await {
                 Err(thrown) if failure("", &thrown).kind() != ErrorKind::Missing => {
                     return Err(failure("removing the file", &thrown).on(object));

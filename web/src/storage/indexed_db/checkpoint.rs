@@ -1,7 +1,5 @@
 //! A second store beside the first: a database of another name, whose meta blob is written last.
 
-use std::rc::Weak;
-
 use bytes::Bytes;
 use js_sys::Uint8Array;
 use trilith::{Error, ErrorKind, Object, Reader as _, Result};
@@ -55,7 +53,7 @@ impl IndexedDb {
             let detail = format!("it has {} bytes and should have {len}", file.len.get());
             return Err(Error::corrupt(DOING, detail).at(file.len.get()));
         }
-        let reader = RowReader::new(file, self.0.connection.clone(), Weak::new());
+        let reader = RowReader::new(file, self.0.connection.clone());
         let id = copy.0.next_file.replace(copy.0.next_file.get() + 1);
         let mut at = 0;
         let mut requests = Vec::new();

@@ -1,12 +1,11 @@
 //! What a database holds when it is loaded: its objects, where their rows begin, and what nobody owns any more.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use js_sys::{Array, Uint8Array};
 use trilith::{Contents, Object, Result};
 use wasm_bindgen::prelude::*;
 
+use super::super::table::Table;
 use super::failure::Failure;
 use super::queue::{META, Request};
 use super::rows::File;
@@ -21,7 +20,7 @@ struct Found {
     names: Array,
     values: Array,
     /// Where the rows of each file begin.
-    starts: BTreeMap<u64, Vec<u64>>,
+    starts: Table<u64, Vec<u64>>,
 }
 
 impl IndexedDb {
@@ -29,7 +28,7 @@ impl IndexedDb {
         let found = self.find_all().await;
         let mut found = found.map_err(|failure| failure.into_error(DOING))?;
         let mut files = Vec::new();
-        let mut last_file = found.starts.keys().next_back().copied().unwrap_or(0);
+        let mut last_file = found.starts.iter().last().map_or(0, |(file, _)| *file);
         for (name, value) in found.names.iter().zip(found.values.iter()) {
             let (Some(object), Some((file, len))) = (object_named(&name), pair(&value)) else {
                 continue;
@@ -42,7 +41,7 @@ impl IndexedDb {
         self.measure(&files)
             .await
             .map_err(|failure| failure.into_error(DOING))?;
-        self.remove_orphans(found.starts.into_keys().collect());
+        self.remove_orphans(found.starts.iter().map(|(file, _)| *file).collect());
         let mut objects = self.0.objects.borrow_mut();
         for file in files {
             let object = file.object.borrow().clone();
@@ -71,12 +70,22 @@ impl IndexedDb {
         let values = objects.get_all().map_err(fail)?;
         let rows = transaction.store(ROWS)?.get_all_keys().map_err(fail)?;
         transaction.end().await?;
-        let mut starts: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+        let mut starts = Table::default();
+        let mut of_file = (0, Vec::new());
+        // In order of the file.
         for key in list_of(&rows)?.iter() {
-            if let Some((file, start)) = pair(&key) {
-                starts.entry(file).or_default().push(start);
+            let Some((file, start)) = pair(&key) else {
+                continue;
+            };
+            if file != of_file.0 {
+                let (file, starts_of) = std::mem::replace(&mut of_file, (file, Vec::new()));
+                starts.insert(file, starts_of);
             }
+            of_file.1.push(start);
         }
+        starts.insert(of_file.0, of_file.1);
+        // No file has this number.
+        starts.remove(&0);
         Ok(Found {
             meta: result_of(&meta)?,
             names: list_of(&names)?,

@@ -23,8 +23,7 @@ mod transaction;
 mod write;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,13 +34,13 @@ pub(crate) use failure::doing;
 pub use read::RowReader;
 pub use write::{RowWriter, Settle};
 
+use super::table::Table;
 use crate::host::{Hold, Slot, SlotWaker, slot};
 use connection::Connection;
 use failure::Failure;
 use queue::{Job, Queue, Request};
 use rows::{Cache, File};
 use transaction::Mode;
-use write::Appended;
 
 /// The storage in one database. See [`trilith::Storage`]; clones share it.
 #[derive(Clone)]
@@ -56,9 +55,7 @@ struct Shared {
     releases: Array,
     hold: RefCell<Option<Hold>>,
     loaded: Cell<bool>,
-    objects: RefCell<BTreeMap<Object, Rc<File>>>,
-    /// Who writes to which file.
-    writers: RefCell<BTreeMap<u64, Weak<Appended>>>,
+    objects: RefCell<Table<Object, Rc<File>>>,
     next_file: Cell<u64>,
 }
 
@@ -125,7 +122,6 @@ impl IndexedDb {
             hold: RefCell::default(),
             loaded: Cell::new(false),
             objects: RefCell::default(),
-            writers: RefCell::default(),
             next_file: Cell::new(1),
         }))
     }
@@ -159,6 +155,7 @@ impl IndexedDb {
             starts: RefCell::new(starts),
             len: Cell::new(len),
             removed: Cell::new(false),
+            writer: RefCell::default(),
             cache: self.0.cache.clone(),
             queue: self.0.queue.clone(),
         })
@@ -188,18 +185,15 @@ impl IndexedDb {
     }
 
     fn retire(&self, file: &File) {
-        let writer = self.0.writers.borrow_mut().remove(&file.id);
-        if let Some(writer) = writer.and_then(|writer| writer.upgrade()) {
+        let writer = file.writer.take();
+        if let Some(writer) = writer.upgrade() {
             writer.retire();
         }
     }
 
     fn writer(&self, file: Rc<File>, row_start: u64, tail: Vec<u8>) -> RowWriter {
-        let id = file.id;
-        let writer = RowWriter::new(file, self.0.queue.clone(), row_start, tail);
-        let mut writers = self.0.writers.borrow_mut();
-        writers.retain(|_, writer| writer.strong_count() > 0);
-        writers.insert(id, Rc::downgrade(writer.shared()));
+        let writer = RowWriter::new(file.clone(), self.0.queue.clone(), row_start, tail);
+        *file.writer.borrow_mut() = Rc::downgrade(writer.shared());
         writer
     }
 
@@ -266,7 +260,7 @@ impl IndexedDb {
             return Err(Error::corrupt(DOING, detail).on(object).at(len));
         }
         let row_start = file.rows_of(cut_at, cut_at).first().copied().unwrap_or(0);
-        let reader = RowReader::new(file.clone(), self.0.connection.clone(), Weak::new());
+        let reader = RowReader::new(file.clone(), self.0.connection.clone());
         let row_start = match cut_at - row_start {
             kept if kept >= rows::ROW_CLOSED_BYTES as u64 && cut_at == len => cut_at,
             _ => row_start,
@@ -298,9 +292,7 @@ impl IndexedDb {
 
     pub(super) fn open(&self, object: &Object) -> Result<RowReader> {
         let file = self.find(object, "opening an object")?;
-        let writer = self.0.writers.borrow().get(&file.id).cloned();
-        let writer = writer.unwrap_or_default();
-        Ok(RowReader::new(file, self.0.connection.clone(), writer))
+        Ok(RowReader::new(file, self.0.connection.clone()))
     }
 
     pub(super) async fn replace(&self, from: Object, to: Object) -> Result<()> {

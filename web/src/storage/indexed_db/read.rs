@@ -1,6 +1,6 @@
 //! Reading one object: from the rows at hand, or else those that are missing in one transaction.
 
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 use js_sys::Uint8Array;
@@ -11,25 +11,21 @@ use super::connection::Connection;
 use super::failure::Failure;
 use super::rows::File;
 use super::transaction::{Mode, ROWS, list_of, row_range};
-use super::write::Appended;
 
 /// Reads one object. See [`trilith::Reader`].
 #[derive(Clone)]
 pub struct RowReader {
     file: Rc<File>,
     connection: Rc<Connection>,
-    /// Whoever writes to it, for the row that is still open.
-    writer: Weak<Appended>,
     len: u64,
 }
 
 impl RowReader {
-    pub(super) fn new(file: Rc<File>, connection: Rc<Connection>, writer: Weak<Appended>) -> Self {
+    pub(super) fn new(file: Rc<File>, connection: Rc<Connection>) -> Self {
         let len = file.len.get();
         Self {
             file,
             connection,
-            writer,
             len,
         }
     }
@@ -65,7 +61,9 @@ impl RowReader {
     /// The bytes, if every row of them is at hand.
     fn at_hand(&self, offset: u64, end: u64) -> Option<Bytes> {
         let len = (end - offset) as usize;
-        if let Some(writer) = self.writer.upgrade()
+        // The row that is still open.
+        let writer = self.file.writer.borrow().upgrade();
+        if let Some(writer) = writer
             && let Some(bytes) = writer.read(offset, len)
         {
             return Some(bytes);
@@ -114,10 +112,10 @@ impl RowReader {
             .get_all_with_key(&range)
             .map_err(|error| Failure::of(&error))?;
         transaction.end().await?;
-        let found = list_of(&request)?.iter();
+        let found = list_of(&request)?;
         Ok(starts
             .into_iter()
-            .zip(found)
+            .zip(found.iter())
             .filter_map(|(start, row)| {
                 let row = row.dyn_ref::<Uint8Array>()?;
                 Some((start, Bytes::from(row.to_vec())))

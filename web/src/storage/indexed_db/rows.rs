@@ -1,8 +1,7 @@
 //! One object as rows of bytes: where each begins, and those that are at hand.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use bytes::Bytes;
 use trilith::Object;
@@ -10,6 +9,7 @@ use trilith::Object;
 use super::failure::Failure;
 use super::queue::{Job, Queue, Request};
 use super::transaction::Mode;
+use super::write::Appended;
 
 /// A row is no longer than this. Larger ones gain nothing, and are read whole.
 pub(super) const ROW_BYTES: usize = 128 << 10;
@@ -28,6 +28,8 @@ pub(super) struct File {
     pub(super) len: Cell<u64>,
     /// Nobody will find it any more: its rows go when the last reader does.
     pub(super) removed: Cell<bool>,
+    /// Whoever writes to it.
+    pub(super) writer: RefCell<Weak<Appended>>,
     pub(super) cache: Rc<Cache>,
     pub(super) queue: Rc<Queue>,
 }
@@ -66,7 +68,7 @@ impl File {
 
 impl Drop for File {
     fn drop(&mut self) {
-        self.cache.forget(self.id);
+        self.cache.forget_from(self.id, 0);
         if self.removed.get() && !crate::host::is_poisoned() {
             // If it fails, the next to load the store finds them and removes them.
             self.queue.add(Rc::new(Removal(self.id)));
@@ -90,16 +92,15 @@ impl Job for Removal {
 
 /// Rows that were read or written lately: a row holds many of the engine's blocks, and reading is by transaction.
 pub(super) struct Cache {
-    rows: RefCell<Rows>,
+    /// The last used is the last. They are few: a row has its length, mostly.
+    rows: RefCell<Vec<Row>>,
     capacity: usize,
 }
 
-#[derive(Default)]
-struct Rows {
-    by_place: BTreeMap<(u64, u64), (Bytes, u64)>,
-    by_age: BTreeMap<u64, (u64, u64)>,
-    bytes: usize,
-    clock: u64,
+struct Row {
+    file: u64,
+    start: u64,
+    bytes: Bytes,
 }
 
 impl Cache {
@@ -112,50 +113,39 @@ impl Cache {
 
     pub(super) fn get(&self, file: u64, start: u64) -> Option<Bytes> {
         let rows = &mut *self.rows.borrow_mut();
-        let (bytes, age) = rows.by_place.get_mut(&(file, start))?;
-        rows.clock += 1;
-        rows.by_age.remove(age);
-        rows.by_age.insert(rows.clock, (file, start));
-        *age = rows.clock;
-        Some(bytes.clone())
+        let at = rows
+            .iter()
+            .rposition(|row| row.start == start && row.file == file)?;
+        rows[at..].rotate_left(1);
+        rows.last().map(|row| row.bytes.clone())
     }
 
     pub(super) fn put(&self, file: u64, start: u64, bytes: Bytes) {
         let rows = &mut *self.rows.borrow_mut();
-        rows.remove((file, start));
-        rows.clock += 1;
-        rows.bytes += bytes.len();
-        rows.by_place.insert((file, start), (bytes, rows.clock));
-        rows.by_age.insert(rows.clock, (file, start));
-        while rows.bytes > self.capacity
-            && let Some((_, place)) = rows.by_age.first_key_value()
+        rows.retain(|row| row.start != start || row.file != file);
+        rows.push(Row { file, start, bytes });
+        let mut held: usize = rows.iter().map(Row::cost).sum();
+        let mut dropped = 0;
+        while held > self.capacity
+            && let Some(row) = rows.get(dropped)
         {
-            let place = *place;
-            rows.remove(place);
+            held -= row.cost();
+            dropped += 1;
         }
+        rows.drain(..dropped);
     }
 
     /// What is known of the file from `from` on is out of date.
     pub(super) fn forget_from(&self, file: u64, from: u64) {
-        let rows = &mut *self.rows.borrow_mut();
-        let old: Vec<_> = rows
-            .by_place
-            .range((file, from)..=(file, u64::MAX))
-            .map(|(&place, _)| place)
-            .collect();
-        old.into_iter().for_each(|place| rows.remove(place));
-    }
-
-    fn forget(&self, file: u64) {
-        self.forget_from(file, 0);
+        self.rows
+            .borrow_mut()
+            .retain(|row| row.file != file || row.start < from);
     }
 }
 
-impl Rows {
-    fn remove(&mut self, place: (u64, u64)) {
-        if let Some((bytes, age)) = self.by_place.remove(&place) {
-            self.bytes -= bytes.len();
-            self.by_age.remove(&age);
-        }
+impl Row {
+    /// However short rows are, they do not become many.
+    fn cost(&self) -> usize {
+        self.bytes.len().max(ROW_CLOSED_BYTES)
     }
 }
