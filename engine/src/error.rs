@@ -123,6 +123,16 @@ impl Error {
         self.0.kind
     }
 
+    /// What was being done.
+    pub fn doing(&self) -> &'static str {
+        self.0.doing
+    }
+
+    /// What was wrong, without the rest of the message.
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
     /// The object it happened on, if one was involved.
     pub fn object(&self) -> Option<&Object> {
         self.0.object.as_ref()

@@ -172,6 +172,21 @@ impl Store {
         block_on(self.db.write(batch))
     }
 
+    /// Sets `key` to `value` (`None`: removes it) if its value is `expected` (`None`: if it is not there), and tells whether
+    /// it was so. The new value expires at `deadline_ms`, in milliseconds since the Unix epoch; 0 is never.
+    ///
+    /// # Errors
+    /// As [`Db::compare_and_set`].
+    pub fn compare_and_set(
+        &self,
+        key: &[u8],
+        expected: Option<&[u8]>,
+        value: Option<&[u8]>,
+        deadline_ms: u64,
+    ) -> Result<bool> {
+        block_on(self.db.compare_and_set(key, expected, value, deadline_ms))
+    }
+
     /// Walks the keys of `range` as they are now.
     ///
     /// ```

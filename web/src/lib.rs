@@ -1,20 +1,34 @@
-//! Trilith in a web page: the engine compiled to wasm32.
+//! Trilith in JavaScript: the engine compiled to wasm32, with what it needs of a page or of Node.
 //!
-//! The bindings (wasm-bindgen, a storage on IndexedDB, the npm package) come with their own step. Until
-//! then the crate proves one thing on every change: that the engine compiles and links for a host with
-//! no files, no threads and no clock. It must never hold what the engine should: a page is a host.
+#![doc = include_str!("../INTERFACE.md")]
 
-/// The engine that a page would load, as `trilith x.y.z`.
+#[cfg(target_arch = "wasm32")]
+mod host;
+#[cfg(target_arch = "wasm32")]
+mod storage;
+mod store;
+
+#[cfg(target_arch = "wasm32")]
+pub use host::WebRuntime;
+#[cfg(target_arch = "wasm32")]
+pub use storage::{FileHost, HostFiles, IndexedDb, WebStorage};
+
+/// The engine that a page loads, as `trilith x.y.z`.
 ///
 /// ```
 /// assert!(trilith_web::version().starts_with("trilith "));
 /// ```
-pub fn version() -> &'static str {
-    concat!("trilith ", env!("CARGO_PKG_VERSION"))
+#[cfg_attr(target_arch = "wasm32", wasm_bindgen::prelude::wasm_bindgen)]
+pub fn version() -> String {
+    concat!("trilith ", env!("CARGO_PKG_VERSION")).to_owned()
 }
-
-// Links the engine into the module, so that what cannot link on wasm32 is found here.
-pub use trilith::{Error, ErrorKind};
 
 #[cfg(all(feature = "ring", target_arch = "wasm32"))]
 pub mod ring;
+
+/// Runs when the module is instantiated.
+#[cfg(target_arch = "wasm32")]
+#[wasm_bindgen::prelude::wasm_bindgen(start)]
+pub fn start() {
+    host::install_panic_hook();
+}

@@ -8,7 +8,12 @@ const POLYNOMIAL: u64 = 0x95ac_9329_ac4b_c9b5;
 
 const STRIDE: usize = 16;
 
+#[cfg(not(target_family = "wasm"))]
 static TABLES: [[u64; 256]; STRIDE] = tables();
+
+/// Made when first asked for: they are 32 KiB that no compression makes smaller, in a module that is downloaded.
+#[cfg(target_family = "wasm")]
+static TABLES: std::sync::LazyLock<[[u64; 256]; STRIDE]> = std::sync::LazyLock::new(tables);
 
 const fn tables() -> [[u64; 256]; STRIDE] {
     let mut tables = [[0; 256]; STRIDE];

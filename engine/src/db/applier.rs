@@ -205,7 +205,7 @@ impl<S: Storage> Applier<S> {
     /// Leaves out the sequence numbers below the active memtable, which is empty, where there are ranges. Gives the
     /// number up to which nothing comes any more.
     pub(super) fn leave_out_below<M: Machine>(&mut self, machine: &M) -> u64 {
-        if !machine.is_replicated() {
+        if !M::HAS_RANGES || !machine.is_replicated() {
             return u64::MAX;
         }
         let complete_upto = self.seq;

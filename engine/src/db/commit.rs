@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::apart::apart;
 use super::applier::Applier;
 use super::core::Core;
 use super::health::Health;
@@ -388,11 +389,10 @@ impl<S: Storage, R: Runtime, M: Machine> Turn<'_, S, R, M> {
                 return Ok(());
             };
             let applied = match &pending.of_range {
-                None => applier.apply(self.core, &pending.entry).await,
-                Some(of) => match self.core.await_archive(of, &pending.entry).await {
-                    Ok(()) => applier.apply_in_range(self.core, of, &pending.entry).await,
-                    Err(error) => Err(error),
-                },
+                Some(of) if M::HAS_RANGES => {
+                    apart(applier.apply_archived(self.core, of, &pending.entry)).await
+                }
+                _ => applier.apply(self.core, &pending.entry).await,
             };
             let reply = applied.map_err(|error| {
                 self.core.health.fail(error.clone());

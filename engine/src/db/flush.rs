@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
 
+use super::apart::apart;
 use super::commit::Ticket;
 use super::core::Core;
 use super::machine::Machine;
@@ -120,10 +121,10 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         let mut forwarded = None;
         // The log of a ring's node must not end before what its tables hold. What is being replayed is
         // synced when the log is opened to append.
-        if self.machine.is_replicated() {
-            forwarded = Some(self.forward(frozen).await?);
+        if M::HAS_RANGES && self.machine.is_replicated() {
+            forwarded = Some(apart(self.forward(frozen)).await?);
             // Nor must the archive.
-            self.await_archived(frozen.archived).await;
+            apart(self.await_archived(frozen.archived)).await;
         } else if !self.flush_without_log.load(SeqCst) && !self.replaying.load(SeqCst) {
             self.sync_log(frozen.position).await?;
         }
@@ -215,7 +216,9 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         next.levels = next.levels.apply(&edit)?.levels;
         // A range that was replaced since has left its mark already.
         next.applied_seq = next.applied_seq.max(frozen.seq);
-        if let Some(forwarded) = &forwarded {
+        if M::HAS_RANGES
+            && let Some(forwarded) = &forwarded
+        {
             self.ranges.note(&frozen.ranges, forwarded, &mut next);
         } else {
             next.ranges = vec![RangeRecord {

@@ -7,6 +7,7 @@
 use bytes::Bytes;
 
 use super::changes::Changes;
+use super::conditional::Conditional;
 use crate::storage::{MaybeSend, MaybeSync};
 use crate::{Error, Result, Runtime, Storage};
 
@@ -86,6 +87,10 @@ pub trait Machine: MaybeSend + MaybeSync + 'static {
         Ok(())
     }
 
+    /// Whether there are stores with this machine whose log is that of replicated ranges. Where there are none, a
+    /// module that embeds the store is spared their code.
+    const HAS_RANGES: bool = true;
+
     /// Whether the log carries the entries of replicated ranges, which are applied when their owner says
     /// so, and not as soon as they have settled.
     fn is_replicated(&self) -> bool {
@@ -145,25 +150,41 @@ pub trait Machine: MaybeSend + MaybeSync + 'static {
     }
 }
 
-/// The machine of a store that takes only batches.
+/// The machine of a store that takes only batches, and [`Db::compare_and_set`](super::Db::compare_and_set).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BatchesOnly;
 
 impl Machine for BatchesOnly {
-    type Reply = ();
+    /// Whether the condition held.
+    type Reply = bool;
     type Summary = ();
+
+    const HAS_RANGES: bool = false;
 
     async fn apply<S: Storage, R: Runtime>(
         &self,
         entry: &Entry,
-        _changes: &mut Changes<'_, S, R, Self>,
-    ) -> Result<()> {
-        Err(Error::corrupt(
-            "applying an entry",
-            format!(
-                "entry {} is not a batch: this store was written by a node",
-                entry.index
-            ),
-        ))
+        changes: &mut Changes<'_, S, R, Self>,
+    ) -> Result<bool> {
+        let Some(conditional) = Conditional::decode(&entry.payload) else {
+            return Err(Error::corrupt(
+                "applying an entry",
+                format!(
+                    "entry {} is not a batch: this store was written by a node",
+                    entry.index
+                ),
+            ));
+        };
+        let now_ms = changes.now_ms();
+        let found = changes.get(conditional.key).await?;
+        let found = found.filter(|&(_, deadline_ms)| deadline_ms == 0 || deadline_ms > now_ms);
+        if found.as_ref().map(|(value, _)| &value[..]) != conditional.expected {
+            return Ok(false);
+        }
+        match conditional.value {
+            Some(value) => changes.put(conditional.key, value, conditional.deadline_ms),
+            None => changes.delete(conditional.key),
+        }
+        Ok(true)
     }
 }

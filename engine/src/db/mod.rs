@@ -5,6 +5,7 @@
 
 mod admit;
 mod anatomy;
+mod apart;
 mod applier;
 mod archive;
 mod assumed;
@@ -13,6 +14,7 @@ mod changes;
 mod checkpoint;
 mod commit;
 mod compact;
+mod conditional;
 mod core;
 mod explain;
 mod flush;

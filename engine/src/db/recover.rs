@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 use parking_lot::Mutex;
 
+use super::apart::apart;
 use super::applier::Applier;
 use super::archive::Archive;
 use super::commit::Commit;
@@ -55,8 +56,11 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         options: Options,
     ) -> Result<Arc<Self>> {
         let contents = storage.load().await?;
-        if machine.is_replicated() {
-            return Self::open_ranges(storage, runtime, machine, options, contents).await;
+        if M::HAS_RANGES && machine.is_replicated() {
+            return apart(Self::open_ranges(
+                storage, runtime, machine, options, contents,
+            ))
+            .await;
         }
         let mut manifest = match &contents.meta {
             Some(meta) => Manifest::decode(meta)?,
@@ -367,7 +371,9 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
         for signal in [&self.flush_wanted, &self.compaction_wanted, &self.changed] {
             signal.notify();
         }
-        self.archive.wake();
+        if M::HAS_RANGES {
+            self.archive.wake();
+        }
         self.warm.wake();
     }
 

@@ -33,7 +33,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     /// Starts a repair, unless one has taken over this epoch already. From here on nothing of the epoch
     /// settles any more, and nothing is appended.
     pub(crate) fn repair(&self, error: &Error, epoch: u64) {
-        if self.machine.is_replicated() {
+        if M::HAS_RANGES && self.machine.is_replicated() {
             return self.mend_log(error, epoch);
         }
         let (orphans, cut_back) = {

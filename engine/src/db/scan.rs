@@ -125,7 +125,10 @@ impl<S: Storage, R: Runtime, M: Machine> Scan<S, R, M> {
     }
 
     /// The next key, its value and when it expires, in milliseconds since the Unix epoch (0 for never).
-    pub(crate) async fn next_until(&mut self) -> Result<Option<(&[u8], &[u8], u64)>> {
+    ///
+    /// # Errors
+    /// As [`Scan::next`].
+    pub async fn next_until(&mut self) -> Result<Option<(&[u8], &[u8], u64)>> {
         if self.until_look == 0 {
             self.look_for_newer_view()?;
         }

@@ -39,7 +39,7 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
     /// The log position that a memtable frozen now stands for. Of ranges, entries that are applied as they settle are
     /// found in the log again; what else is not applied is held, and written again.
     pub(in crate::db) fn freezes_at(&self, applied: u64) -> u64 {
-        if !self.machine.is_replicated() {
+        if !M::HAS_RANGES || !self.machine.is_replicated() {
             return applied;
         }
         let commit = self.commit.lock();
@@ -50,6 +50,17 @@ impl<S: Storage, R: Runtime, M: Machine> Core<S, R, M> {
 }
 
 impl<S: Storage> Applier<S> {
+    /// As [`Self::apply_in_range`], as soon as the archive has room for what the entry does.
+    pub(in crate::db) async fn apply_archived<R: Runtime, M: Machine>(
+        &mut self,
+        core: &Core<S, R, M>,
+        of: &OfRange,
+        entry: &Entry,
+    ) -> Result<Option<M::Reply>> {
+        core.await_archive(of, entry).await?;
+        self.apply_in_range(core, of, entry).await
+    }
+
     /// Applies a range's next entry. The machine's reply, if the entry was the machine's.
     pub(in crate::db) async fn apply_in_range<R: Runtime, M: Machine>(
         &mut self,

@@ -3,6 +3,9 @@
 //! Knows no host. A [`World`] says where the store lies, how time passes and what a killed process is,
 //! so that the same steps run in memory, over files and on wasm32.
 
+// Proptest does not compile for a page: there the steps are drawn in another way.
+#[cfg(not(all(target_arch = "wasm32", target_os = "unknown")))]
+mod draw;
 mod oracle;
 mod steps;
 
@@ -13,10 +16,12 @@ use std::time::Duration;
 
 use trilith::{Batch, Db, Options, Range, Runtime, Snapshot, Storage, Sync};
 
-pub use oracle::Oracle;
 #[allow(unused_imports, reason = "not every test draws steps")]
-pub use steps::steps;
-pub use steps::{Step, Write, key, value};
+#[cfg(not(all(target_arch = "wasm32", target_os = "unknown")))]
+pub use draw::steps;
+pub use oracle::Oracle;
+#[allow(unused_imports, reason = "not every test makes up keys")]
+pub use steps::{KEYS, Step, Write, key, value};
 
 /// Where a store lives. One world has one store, opened and closed many times.
 pub trait World {
