@@ -106,8 +106,8 @@ fn compile(args: &Args, web: &Path) -> Result<PathBuf> {
     }
     let messages = String::from_utf8(output.stdout)?;
     let module = format!("{}.wasm", args.package.replace('-', "_"));
-    let names = messages.split('"').filter(|part| part.ends_with(&module));
-    let last = names.last().ok_or("cargo did not name the module")?;
+    let mut names = messages.split('"').filter(|part| part.ends_with(&module));
+    let last = names.next_back().ok_or("cargo did not name the module")?;
     Ok(PathBuf::from(last))
 }
 

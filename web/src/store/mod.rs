@@ -3,6 +3,10 @@
 //! It is what the package's TypeScript is built on, and not meant for anybody else: keys and values are bytes, many of
 //! them cross the boundary in one flat array (INTERFACE.md), and a call is answered at once where memory can answer.
 
+#[cfg_attr(
+    not(any(test, target_arch = "wasm32")),
+    expect(dead_code, reason = "natively it is only tested")
+)]
 mod encoding;
 
 #[cfg(target_arch = "wasm32")]
