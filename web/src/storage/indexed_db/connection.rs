@@ -214,7 +214,7 @@ impl Connection {
                 .store(STORE)?
                 .get(&IDENTITY.into())
                 .map_err(|error| Failure::of(&error))?;
-            transaction.end().await?;
+            transaction.read(&request).await?;
             result_of(&request)
         };
         let found: Result<JsValue, Failure> = read.await;
