@@ -85,6 +85,54 @@ export const a_second_tab_is_told_that_the_store_is_taken = async (browser) => {
   await Promise.all([first.close(), second.close()]);
 };
 
+export const a_full_quota_refuses_writes_and_takes_them_again_when_there_is_room = async (browser) => {
+  const page = await browser.tab();
+  const session = await browser.context.newCDPSession(page);
+  const quota = (quotaSize) => session.send('Storage.overrideQuotaForOrigin', { origin: browser.origin, quotaSize });
+  const store = name();
+  // Before anything is written: how much room there is, the browser remembers for a while.
+  await quota(4 << 20);
+  try {
+    assert.deepEqual(await openIn(page, store, { memoryBytes: 4 << 20 }), { opened: true });
+    assert.equal(await put(page, 'before', 'kept'), 'done');
+    const refused = await page.evaluate(async () => {
+      const done = [];
+      for (let at = 0; at < 200; at++) {
+        try {
+          await store.put(flat.bytes(`big ${at}`), crypto.getRandomValues(new Uint8Array(60_000)));
+          done.push(at);
+        } catch ({ code, reason, message }) {
+          return { done, code, reason, message };
+        }
+      }
+      return { done };
+    });
+    assert.equal(refused.code, 'full', `${refused.done.length} written, then ${refused.code}: ${refused.message}`);
+    assert.equal(await get(page, 'before'), 'kept');
+    for (const at of refused.done) {
+      const length = await page.evaluate(async (at) => (await store.get(flat.bytes(`big ${at}`)))?.length, at);
+      assert.equal(length, 60_000, `big ${at} was acknowledged`);
+    }
+    await quota(500 << 20);
+    let outcome;
+    const until = Date.now() + 30_000;
+    do {
+      outcome = await put(page, 'after', 'taken');
+      // Refused at once, it would be asked again at once.
+      if (outcome !== 'done') await new Promise((resolve) => setTimeout(resolve, 20));
+    } while (outcome !== 'done' && Date.now() < until);
+    assert.equal(outcome, 'done');
+    await page.reload();
+    assert.deepEqual(await openIn(page, store), { opened: true });
+    assert.equal(await get(page, 'before'), 'kept');
+    assert.equal(await get(page, 'after'), 'taken');
+    return `refused behind ${refused.done.length} writes: ${refused.code} ${refused.reason ?? ''}`;
+  } finally {
+    await session.send('Storage.overrideQuotaForOrigin', { origin: browser.origin });
+    await page.close();
+  }
+};
+
 export const an_open_that_another_tab_blocks_ends_in_time = async (browser) => {
   const store = name();
   const [holder, page] = [await browser.tab(), await browser.tab()];

@@ -35,7 +35,7 @@ const run = async (name, test) => {
 for (const [name, test] of Object.entries(nodeTests)) await run(`node: ${name}`, test);
 
 // Each file of pages has a browser of its own, and so has each test that is done from outside: what one leaves behind
-// when it fails ends with its browser.
+// when it fails, such as a quota, ends with its browser.
 const files = (await readdir(new URL('page/', import.meta.url))).filter((file) => file.endsWith('.test.js'));
 for (const file of files.sort()) {
   await withBrowser(async (browser) => {
