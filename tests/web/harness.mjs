@@ -11,7 +11,7 @@ const HERE = path.dirname(fileURLToPath(import.meta.url));
 const FOLDERS = {
   web: path.join(HERE, '../../web'),
   page: path.join(HERE, 'page'),
-  built: path.join(HERE, 'built'),
+  dist: path.join(HERE, 'dist'),
 };
 const TYPES = { '.js': 'text/javascript', '.mjs': 'text/javascript', '.wasm': 'application/wasm', '.html': 'text/html' };
 const ARGUMENTS = [

@@ -8,13 +8,13 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { NodeFiles } from '../../web/js/node-fs.js';
 import init, { Store } from '../../web/dist/wasm/trilith.js';
-import initModel, { poisoned, runContract, runModel } from './built/model/model.js';
+import initModel, { poisoned, runContract, runModel } from './dist/model/model.js';
 import { all, bytes, operations, text } from './page/flat.js';
 import { recover } from './page/panic.js';
 
 const at = (file) => fileURLToPath(new URL(file, import.meta.url));
 const load = async () => init({ module_or_path: await readFile(at('../../web/dist/wasm/trilith_bg.wasm')) });
-const loadModel = async () => initModel({ module_or_path: await readFile(at('built/model/model_bg.wasm')) });
+const loadModel = async () => initModel({ module_or_path: await readFile(at('dist/model/model_bg.wasm')) });
 
 const inFolder = async (use) => {
   const folder = await mkdtemp(path.join(tmpdir(), 'trilith-node-'));
@@ -102,7 +102,7 @@ export const an_idle_store_keeps_no_process_alive_and_a_call_does = () =>
 export const the_native_store_opens_what_node_has_written_and_the_reverse = () =>
   inFolder(async (folder) => {
     const native = at('../../target/debug/examples/pairs');
-    if (!existsSync(native)) return 'SKIPPED: the native example is not built';
+    assert.ok(existsSync(native), 'tests/all web builds the native example first');
     const run = (...given) =>
       new Promise((resolve, reject) => {
         const running = spawn(native, [folder, ...given], { stdio: ['ignore', 'pipe', 'inherit'] });
@@ -135,9 +135,9 @@ export const the_native_store_opens_what_node_has_written_and_the_reverse = () =
 export const an_instance_that_has_panicked_is_replaced_and_nothing_is_lost = () =>
   inFolder(async (folder) => {
     let loads = 0;
-    const wasm = await readFile(at('built/model/model_bg.wasm'));
+    const wasm = await readFile(at('dist/model/model_bg.wasm'));
     const load = async () => {
-      const module = await import(`./built/model/model.js?${(loads += 1)}`);
+      const module = await import(`./dist/model/model.js?${(loads += 1)}`);
       await module.default({ module_or_path: wasm });
       return module;
     };

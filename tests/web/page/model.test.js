@@ -1,5 +1,5 @@
 // The engine's model test and the contract of its storage, over IndexedDB.
-import init, { poisoned, runContract, runModel } from '/built/model/model.js';
+import init, { poisoned, runContract, runModel } from '/dist/model/model.js';
 
 /** A panic leaves what was under way unanswered: it is told apart here. */
 const unlessPoisoned = async (promise) => {

@@ -1,5 +1,5 @@
 // Runs what needs sync access handles, which only dedicated workers have.
-import initModel, { onPanic, runContract, runModel } from '/built/model/model.js';
+import initModel, { onPanic, runContract, runModel } from '/dist/model/model.js';
 import init, { Store } from '/web/dist/wasm/trilith.js';
 import { OpfsFiles } from '/web/js/opfs.js';
 import { bytes, text } from './flat.js';

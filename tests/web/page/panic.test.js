@@ -4,8 +4,8 @@ import { recover } from './panic.js';
 let loads = 0;
 const load = async () => {
   // Its address makes it another module, with an instance of its own.
-  const module = await import(`/built/model/model.js?${(loads += 1)}`);
-  await module.default({ module_or_path: '/built/model/model_bg.wasm' });
+  const module = await import(`/dist/model/model.js?${(loads += 1)}`);
+  await module.default({ module_or_path: '/dist/model/model_bg.wasm' });
   return module;
 };
 
