@@ -21,18 +21,21 @@ const serve = (scope: WorkerScope): void => {
     scope.postMessage({ opened: true });
   };
   const close = async (): Promise<void> => {
-    await server.end();
-    await backend?.close();
-    scope.postMessage({ closed: true });
+    try {
+      await server.end();
+      await backend?.close();
+      scope.postMessage({ closed: true });
+    } catch (error) {
+      scope.postMessage({ closed: true, error: TrilithError.from(error).plain() });
+    }
   };
-  const unlessFailed = (work: Promise<void>): void => {
-    work.catch((error: unknown) => { scope.postMessage({ failed: TrilithError.from(error).plain() }); });
-  };
+
+  const fail = (error: unknown): void => { scope.postMessage({ failed: TrilithError.from(error).plain() }); };
 
   scope.onmessage = ({ data }) => {
     if ('requests' in data && backend) server.receive(data.requests, backend);
-    else if ('open' in data) unlessFailed(open(data.open));
-    else if ('close' in data) unlessFailed(close());
+    else if ('open' in data) open(data.open).catch(fail);
+    else if ('close' in data) void close();
   };
   scope.postMessage({ ready: true });
 };

@@ -2,14 +2,20 @@
 // reaches the store through it.
 import type { Cursor, Exporter, Importer, Snapshot, Store } from '../wasm/trilith.js';
 import { TrilithError } from '../store/errors.js';
-import type { Answer, Args, Backend, Calls, Handle, Listener, MaybePromise, Method, Stats } from './calls.js';
+import type { Answer, Args, Backend, Handle, Listener, MaybePromise, Method, Stats } from './calls.js';
 import type { Engine } from './engine.js';
 
-type Held =
-  | { is: 'cursor'; object: Cursor }
-  | { is: 'snapshot'; object: Snapshot }
-  | { is: 'exporter'; object: Exporter }
-  | { is: 'importer'; object: Importer };
+interface Kinds {
+  cursor: Cursor;
+  snapshot: Snapshot;
+  exporter: Exporter;
+  importer: Importer;
+}
+
+interface Held {
+  is: keyof Kinds;
+  object: Kinds[keyof Kinds];
+}
 
 type Table = { [M in Method]: (...args: Args<M>) => MaybePromise<Answer<M>> };
 
@@ -45,11 +51,11 @@ export class Session implements Backend {
   }
 
   /** What is held, which must be of this kind. */
-  #at<K extends Held['is']>(handle: Handle, kind: K): Extract<Held, { is: K }>['object'] {
+  #at<K extends keyof Kinds>(handle: Handle, kind: K): Kinds[K] {
     this.#forgetWhatIsGone();
     const held = this.#held.get(handle);
     if (held?.is !== kind) throw new TrilithError('lost', `the ${kind} is gone`, { reason: 'owner' });
-    return held.object as Extract<Held, { is: K }>['object'];
+    return held.object as Kinds[K];
   }
 
   #hold(handle: Handle, held: Held): void {
@@ -152,5 +158,3 @@ export class Session implements Backend {
 /** A session that owns its engine: that of who opened the store for itself. */
 export const ownSession = (engine: Engine, listener: Listener): Session =>
   new Session(engine, { syncs: false, listener, onClose: () => engine.close() });
-
-export type { Calls };

@@ -49,17 +49,23 @@ export const inWorker = async (
   const post = (message: ToWorker, transfer: ArrayBuffer[] = []): void => {
     worker.postMessage(message, transfer);
   };
-  let onClosed = (): void => {};
+  let onClosed: (error: TrilithError | undefined) => void = () => {};
   const backend = new RemoteBackend(
     {
       transfers: true,
       send: post,
       close: async () => {
-        await new Promise<void>((resolve) => {
-          onClosed = resolve;
-          post({ close: true });
-        });
-        worker.terminate();
+        try {
+          await new Promise<void>((resolve, reject) => {
+            onClosed = (error) => {
+              if (error) reject(error);
+              else resolve();
+            };
+            post({ close: true });
+          });
+        } finally {
+          worker.terminate();
+        }
       },
     },
     listener,
@@ -72,7 +78,7 @@ export const inWorker = async (
     worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
       if ('opened' in data) resolve();
       else if ('failed' in data) fail(TrilithError.from(data.failed));
-      else if ('closed' in data) onClosed();
+      else if ('closed' in data) onClosed(data.error && TrilithError.from(data.error));
       else if (!('ready' in data)) backend.receive(data);
     };
     worker.onmessageerror = () => { fail(new TrilithError('failed', 'the worker said what cannot be read')); };

@@ -26,6 +26,7 @@ export class RemoteBackend implements Backend {
   #last: RequestId = 0;
   #outbox: Request[] = [];
   #isScheduled = false;
+  #idle: (() => void)[] = [];
 
   constructor(sender: Sender, listener: Listener) {
     this.#sender = sender;
@@ -67,7 +68,20 @@ export class RemoteBackend implements Backend {
   #take(id: RequestId): Outstanding | undefined {
     const outstanding = this.#outstanding.get(id);
     this.#outstanding.delete(id);
+    if (this.#outstanding.size === 0) for (const idle of this.#idle.splice(0)) idle();
     return outstanding;
+  }
+
+  get isIdle(): boolean {
+    return this.#outstanding.size === 0;
+  }
+
+  /** Fulfilled when everything has its answer, or is taken away by `abandon`. */
+  idle(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.isIdle) resolve();
+      else this.#idle.push(resolve);
+    });
   }
 
   /** Takes what has come. */
@@ -94,6 +108,7 @@ export class RemoteBackend implements Backend {
     this.#outbox = [];
     const rest = [...this.#outstanding.values()];
     this.#outstanding.clear();
+    for (const idle of this.#idle.splice(0)) idle();
     return rest.filter(({ request: [, method], isAccepted, reject }) => {
       if (WRITES.has(method) && isAccepted) {
         reject(new TrilithError('unknown', 'the tab that owned the store ended in the middle of the write'));
@@ -119,6 +134,7 @@ export class RemoteBackend implements Backend {
     for (const { reject } of this.#outstanding.values()) reject(error);
     this.#outstanding.clear();
     this.#outbox = [];
+    for (const idle of this.#idle.splice(0)) idle();
   }
 
   async close(): Promise<void> {

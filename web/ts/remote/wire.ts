@@ -26,7 +26,7 @@ export interface Replies {
 
 /** What a worker is told, and what it says, beside requests and replies. */
 export type ToWorker = Requests | { open: EngineSettings } | { close: true };
-export type FromWorker = Replies | { ready: true } | { opened: true } | { closed: true } | { failed: PlainError };
+export type FromWorker = Replies | { ready: true } | { opened: true } | { closed: true; error?: PlainError } | { failed: PlainError };
 
 /** The buffers of what is sent for good: of bytes that are nobody else's. */
 export const buffersOf = (values: readonly unknown[]): ArrayBuffer[] => {
