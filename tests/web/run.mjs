@@ -3,6 +3,7 @@ import { readdir } from 'node:fs/promises';
 import { withBrowser } from './harness.mjs';
 import * as browserTests from './browser.mjs';
 import * as nodeTests from './node.mjs';
+import * as tabsTests from './tabs.mjs';
 
 const words = process.argv.slice(2);
 const wanted = (name) => words.length === 0 || words.some((word) => name.includes(word));
@@ -40,7 +41,7 @@ await withBrowser(async (browser) => {
     const names = await browser.namesIn(file);
     for (const name of names) await run(`${file.replace('.test.js', '')}: ${name}`, () => browser.runInPage(file, name));
   }
-  for (const [name, test] of Object.entries(browserTests)) await run(`browser: ${name}`, () => test(browser));
+  for (const [name, test] of Object.entries({ ...browserTests, ...tabsTests })) await run(`browser: ${name}`, () => test(browser));
 });
 
 console.log(`test result: ${failures.length ? 'FAILED' : 'ok'}. ${passed} passed; ${failures.length} failed`);

@@ -20,8 +20,9 @@ import { Watches } from './store/watch.js';
 import { canShare, TabsBackend } from './tabs/tabs.js';
 
 const OPEN_TIMEOUT_MS = 10_000;
-/** The browser takes its time to let go of what a dead worker held. */
-const PATIENCE_MS = 5_000;
+/** The browser takes its time to let go of what a dead worker held. Who owns a shared store knows that nobody else is left;
+ *  others are told soon that it is taken. */
+const PATIENCE_MS = { shared: 5_000, opfs: 500, other: 0 };
 
 export type KeyOf<F extends KeyForm> = F extends 'bytes' ? Uint8Array : string;
 type AnyOptions = OpenOptions<unknown, KeyForm>;
@@ -71,7 +72,7 @@ export const openEngine = async (platform: Platform, settings: EngineSettings): 
       ...defined({ memoryBytes, memtableBytes, largeValueBytes }),
     }),
     isKept: storage !== 'memory',
-    patienceMs: storage === 'files' ? 0 : PATIENCE_MS,
+    patienceMs: PATIENCE_MS[settings.shared ? 'shared' : storage === 'opfs' ? 'opfs' : 'other'],
   });
 };
 

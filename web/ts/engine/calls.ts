@@ -80,7 +80,8 @@ export interface Listener {
 
 /** A store that can be called, wherever it is. */
 export interface Backend {
-  /** Calls take effect in the order in which they are made. Answered at once where memory can answer. */
+  /** Writes take effect in the order in which they are made. A read sees every write that was answered before it; one that
+   *  is under way may be seen or not. Answered at once where memory can answer. */
   call<M extends Method>(method: M, ...args: Args<M>): MaybePromise<Answer<M>>;
   close(): Promise<void>;
 }

@@ -11,7 +11,7 @@ export interface EngineOptions {
   storeOptions: () => StoreOptions;
   /** Whether what was written is there again when the store is opened again. */
   isKept: boolean;
-  /** How long to wait for another who is about to let go of the store. */
+  /** How long to wait, at first, for another who is about to let go of the store. */
   patienceMs: number;
 }
 
@@ -35,6 +35,8 @@ interface Waiting {
 }
 
 const RETRY_MS = 50;
+/** What a dead instance held may take so long to be free. */
+const REBUILD_PATIENCE_MS = 5_000;
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class Engine {
@@ -55,7 +57,7 @@ export class Engine {
    */
   static async open(options: EngineOptions): Promise<Engine> {
     const engine = new Engine(options);
-    await engine.#begin();
+    await engine.#begin(options.patienceMs);
     return engine;
   }
 
@@ -69,16 +71,15 @@ export class Engine {
     return this.#state.is === 'open' ? this.#state.running.loaded.memory : undefined;
   }
 
-  #begin(): Promise<void> {
-    const done = this.#open();
+  #begin(patienceMs: number): Promise<void> {
+    const done = this.#open(performance.now() + patienceMs);
     this.#state = { is: 'opening', done };
     // Whoever waits for it hears of it.
     done.catch(() => {});
     return done;
   }
 
-  async #open(): Promise<void> {
-    const until = performance.now() + this.#options.patienceMs;
+  async #open(until: number): Promise<void> {
     for (;;) {
       try {
         const running = await this.#openOnce();
@@ -136,7 +137,7 @@ export class Engine {
       }
     }
     const what = `the instance has panicked (${message})`;
-    if (this.#options.isKept) void this.#begin().catch(() => {});
+    if (this.#options.isKept) void this.#begin(REBUILD_PATIENCE_MS).catch(() => {});
     else this.#state = { is: 'broken', error: new TrilithError('lost', `${what}, and a store in memory ends with it`) };
     for (const waiting of [...this.#waiting]) {
       const code = waiting.isWrite ? 'unknown' : 'poisoned';

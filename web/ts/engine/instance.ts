@@ -8,6 +8,9 @@ export type WasmSource = string | URL | ArrayBuffer | Uint8Array | Response | We
 /** What the engine may call into from outside a call of ours: tasks, timers, events, finalisers. */
 const ENTERED = /closures_____invoke|closure_destroy|destroy_closure|_free$/;
 
+/** What those give when the instance has ended: the glue looks into what several values would be. */
+const NO_VALUES: readonly unknown[] = [];
+
 export interface Loaded {
   instance: Instance;
   /** From which the next instance is made. */
@@ -59,7 +62,7 @@ export const instantiate = async (module: WebAssembly.Module, onEnd: (message: s
       const isEntered = ENTERED.test(name);
       all[name] = (...args: unknown[]): unknown => {
         if (ended) {
-          if (isEntered) return undefined;
+          if (isEntered) return NO_VALUES;
           throw new TrilithError('poisoned', 'the instance has panicked');
         }
         try {
@@ -67,7 +70,7 @@ export const instantiate = async (module: WebAssembly.Module, onEnd: (message: s
         } catch (error) {
           if (!isTrap(error)) throw error;
           end((error as Error).message);
-          if (isEntered) return undefined;
+          if (isEntered) return NO_VALUES;
           throw new TrilithError('poisoned', `the instance has panicked (${(error as Error).message})`, { cause: error });
         }
       };

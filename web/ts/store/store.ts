@@ -36,7 +36,10 @@ export interface StoreParts<V, K> {
   place: Place;
 }
 
-/** A store that is open. See {@link open}. */
+/**
+ * A store that is open. Writes take effect in the order in which they are issued, awaited or not. A read sees every write
+ * that was fulfilled before it was issued; one that is under way may be seen or not.
+ */
 export class Store<V, K = string> implements AsyncDisposable {
   /** Whether its engine runs in a worker of its own or in this realm. */
   readonly place: Place;
