@@ -71,6 +71,8 @@ const observe = (page) =>
     };
     window.observed = (async () => {
       while (window.isGoing) {
+        // What memory answers leaves the event loop no turn.
+        await new Promise((resolve) => setTimeout(resolve));
         try {
           await look();
         } catch (error) {
@@ -151,6 +153,7 @@ export const tabs_two_share_a_store_whose_owner_crashes = (browser) => endOwners
 export const tabs_two_without_workers_share_a_store_whose_owner_crashes = (browser) =>
   endOwners(browser, 2, 'crashed', { worker: false });
 export const tabs_two_share_files_whose_owner_is_closed = (browser) => endOwners(browser, 2, 'closed', { storage: 'opfs' });
+export const tabs_five_share_a_store_whose_owners_crash_one_by_one = (browser) => endOwners(browser, 5, 'crashed', { durability: 'always' });
 export const tabs_five_share_a_store_whose_owners_are_closed_one_by_one = (browser) => endOwners(browser, 5, 'closed');
 
 export const tabs_hear_of_each_other_s_changes = async (browser) => {
