@@ -33,5 +33,6 @@ export declare const makeInstance: (guarded: (exports: WebAssembly.Exports) => W
 };
 
 await instanceOf('wasm', 'trilith');
+await instanceOf('wasm-ring', 'trilith');
 await mkdir(new URL('host/', dist), { recursive: true });
 for (const file of await readdir(hosts)) await copyFile(new URL(file, hosts), new URL(`host/${file}`, dist));

@@ -1,6 +1,7 @@
 // The store in this realm: an instance of the module with a store that is open in it. When the instance panics it is
 // rebuilt from the module and from what was written; what was under way then is rejected, as it is never answered.
 import type { Store, StoreOptions } from '../wasm/trilith.js';
+import { makeInstance, type Instance } from '../wasm/instance.js';
 import { TrilithError } from '../store/errors.js';
 import type { Listener, MaybePromise } from './calls.js';
 import { instantiate, type Loaded } from './instance.js';
@@ -16,7 +17,7 @@ export interface EngineOptions {
 }
 
 interface Running {
-  loaded: Loaded;
+  loaded: Loaded<Instance>;
   store: Store;
   releases: (() => void)[];
   /** Which instance it is, from 1. */
@@ -112,7 +113,7 @@ export class Engine {
       for (const release of releases.splice(0)) release();
     };
     try {
-      const loaded = await instantiate(this.#options.module, (message) => {
+      const loaded = await instantiate(makeInstance, this.#options.module, (message) => {
         panicked(new TrilithError('poisoned', `the instance has panicked while it opened the store (${message})`));
         // Not from within the panic.
         queueMicrotask(() => this.#onEnd(generation, message));

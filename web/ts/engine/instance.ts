@@ -1,5 +1,4 @@
-// An instance of the wasm module. Each store has its own, so that one that panics takes no other with it.
-import { makeInstance, type Instance } from '../wasm/instance.js';
+// An instance of a wasm module. Each store has its own, so that one that panics takes no other with it.
 import { TrilithError } from '../store/errors.js';
 
 /** Where the wasm module is: its address, its bytes, or the compiled module. */
@@ -11,10 +10,16 @@ const ENTERED = /closures_____invoke|closure_destroy|destroy_closure|_free$/;
 /** What those give when the instance has ended: the glue looks into what several values would be. */
 const NO_VALUES: readonly unknown[] = [];
 
-export interface Loaded {
-  instance: Instance;
-  /** From which the next instance is made. */
-  module: WebAssembly.Module;
+/** What the glue of each of our modules has. */
+interface AnyInstance {
+  default(options: { module_or_path: WebAssembly.Module }): Promise<{ memory: WebAssembly.Memory }>;
+  onPanic(callback: (message: string) => void): void;
+}
+
+export type MakeInstance<I> = (guarded: (exports: WebAssembly.Exports) => WebAssembly.Exports) => I;
+
+export interface Loaded<I> {
+  instance: I;
   memory: WebAssembly.Memory;
 }
 
@@ -48,7 +53,11 @@ export const moduleOf = async (
 };
 
 /** A fresh instance. `onEnd` is told once if it panics or traps; nothing of it may be called from then on. */
-export const instantiate = async (module: WebAssembly.Module, onEnd: (message: string) => void): Promise<Loaded> => {
+export const instantiate = async <I extends AnyInstance>(
+  makeInstance: MakeInstance<I>,
+  module: WebAssembly.Module,
+  onEnd: (message: string) => void,
+): Promise<Loaded<I>> => {
   let ended = false;
   const end = (message: string): void => {
     if (ended) return;
@@ -82,5 +91,5 @@ export const instantiate = async (module: WebAssembly.Module, onEnd: (message: s
   instance.onPanic((message: string) => {
     end(message);
   });
-  return { instance, module, memory: exports.memory };
+  return { instance, memory: exports.memory };
 };
