@@ -56,7 +56,8 @@ export const byteRange = ({ prefix, gt, gte, lt, lte }: KeyRange, text: Text): B
 export const startsWith = (key: Uint8Array, prefix: Uint8Array): boolean =>
   key.length >= prefix.length && prefix.every((byte, at) => key[at] === byte);
 
-const compare = (a: Uint8Array, b: Uint8Array): number => {
+/** Below 0 if `a` comes first, in the order of keys. */
+export const compare = (a: Uint8Array, b: Uint8Array): number => {
   const shared = Math.min(a.length, b.length);
   for (let at = 0; at < shared; at++) if (a[at] !== b[at]) return a[at]! - b[at]!;
   return a.length - b.length;
