@@ -4,6 +4,13 @@
 //! randomness and tasks, so the same code runs under tokio over files, in a web page over IndexedDB
 //! and in a deterministic simulator.
 #![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_types))]
+#![cfg_attr(
+    target_arch = "wasm32",
+    allow(
+        clippy::arc_with_non_send_sync,
+        reason = "there is one thread, and what is shared need not be Send there (MaybeSend)"
+    )
+)]
 
 pub mod archive;
 mod codec;

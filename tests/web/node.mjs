@@ -10,6 +10,7 @@ import { NodeFiles } from '../../web/js/node-fs.js';
 import init, { Store } from '../../web/dist/wasm/trilith.js';
 import initModel, { poisoned, runContract, runModel } from './built/model/model.js';
 import { all, bytes, operations, text } from './page/flat.js';
+import { recover } from './page/panic.js';
 
 const at = (file) => fileURLToPath(new URL(file, import.meta.url));
 const load = async () => init({ module_or_path: await readFile(at('../../web/dist/wasm/trilith_bg.wasm')) });
@@ -129,6 +130,18 @@ export const the_native_store_opens_what_node_has_written_and_the_reverse = () =
     const names = (await readdir(folder)).sort();
     assert.ok(names.includes('META') && names.includes('LOCK') && !names.includes('LOCK.node'), names.join());
     return seen.trim();
+  });
+
+export const an_instance_that_has_panicked_is_replaced_and_nothing_is_lost = () =>
+  inFolder(async (folder) => {
+    let loads = 0;
+    const wasm = await readFile(at('built/model/model_bg.wasm'));
+    const load = async () => {
+      const module = await import(`./built/model/model.js?${(loads += 1)}`);
+      await module.default({ module_or_path: wasm });
+      return module;
+    };
+    await recover(load, () => ({ files: new NodeFiles(path.join(folder, 'store')) }));
   });
 
 export const a_store_in_memory_works_in_node = async () => {

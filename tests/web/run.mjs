@@ -35,14 +35,18 @@ const run = async (name, test) => {
 
 for (const [name, test] of Object.entries(nodeTests)) await run(`node: ${name}`, test);
 
-await withBrowser(async (browser) => {
-  const files = (await readdir(new URL('page/', import.meta.url))).filter((file) => file.endsWith('.test.js'));
-  for (const file of files.sort()) {
+// Each file of pages has a browser of its own, and so has each test that is done from outside: what one leaves behind
+// when it fails, such as a quota, ends with its browser.
+const files = (await readdir(new URL('page/', import.meta.url))).filter((file) => file.endsWith('.test.js'));
+for (const file of files.sort()) {
+  await withBrowser(async (browser) => {
     const names = await browser.namesIn(file);
     for (const name of names) await run(`${file.replace('.test.js', '')}: ${name}`, () => browser.runInPage(file, name));
-  }
-  for (const [name, test] of Object.entries({ ...browserTests, ...tabsTests })) await run(`browser: ${name}`, () => test(browser));
-});
+  });
+}
+for (const [name, test] of Object.entries({ ...browserTests, ...tabsTests })) {
+  await run(`browser: ${name}`, () => withBrowser((browser) => test(browser)));
+}
 
 console.log(`test result: ${failures.length ? 'FAILED' : 'ok'}. ${passed} passed; ${failures.length} failed`);
 process.exitCode = failures.length || passed === 0 ? 1 : 0;

@@ -1,8 +1,8 @@
 //! A store that is opened again is warm: the keys that were in use are read back into memory.
 //!
 //! Now and then, and when the store is closed, one task notes which keys the hash table would spare at eviction
-//! ([`note`]): keys without values, in order, in one small file ([`format`]). After the store has been opened the
-//! same task reads them in that order, as cold reads do, until all are there or a quarter of memory is left ([`load`]).
+//! (`note`): keys without values, in order, in one small file (`format`). After the store has been opened the
+//! same task reads them in that order, as cold reads do, until all are there or a quarter of memory is left (`load`).
 //!
 //! The file is a hint. It is never waited for, never synced, and changes no answer: what it names is looked up in the
 //! tables as if a client had asked. If it is missing or damaged, the store is as warm as its clients make it. While

@@ -113,3 +113,9 @@ pub async fn run_model(
 pub async fn run_contract(prefix: String, files: Option<Function>) {
     contract::run(&Homes { prefix, files }).await;
 }
+
+/// Ends the instance, as a bug would.
+#[wasm_bindgen(js_name = panicNow)]
+pub fn panic_now() {
+    panic!("on purpose");
+}

@@ -128,10 +128,10 @@ impl Connection {
             let (request, made) = (request.clone(), made.clone());
             Closure::<dyn FnMut(IdbVersionChangeEvent)>::new(move |_: IdbVersionChangeEvent| {
                 made.set(true);
-                if !may_make || make_stores(&request).is_err() {
-                    if let Some(transaction) = request.transaction() {
-                        let _ = transaction.abort();
-                    }
+                if (!may_make || make_stores(&request).is_err())
+                    && let Some(transaction) = request.transaction()
+                {
+                    let _ = transaction.abort();
                 }
             })
         };
@@ -214,7 +214,7 @@ impl Connection {
                 .store(STORE)?
                 .get(&IDENTITY.into())
                 .map_err(|error| Failure::of(&error))?;
-            transaction.end().await?;
+            transaction.read(&request).await?;
             result_of(&request)
         };
         let found: Result<JsValue, Failure> = read.await;

@@ -69,7 +69,7 @@ impl IndexedDb {
         let names = objects.get_all_keys().map_err(fail)?;
         let values = objects.get_all().map_err(fail)?;
         let rows = transaction.store(ROWS)?.get_all_keys().map_err(fail)?;
-        transaction.end().await?;
+        transaction.read(&rows).await?;
         let mut starts = Table::default();
         let mut of_file = (0, Vec::new());
         // In order of the file.
@@ -107,7 +107,10 @@ impl IndexedDb {
                 asked.push((file, last, request.map_err(|error| Failure::of(&error))?));
             }
         }
-        transaction.end().await?;
+        let Some((_, _, last)) = asked.last() else {
+            return Ok(());
+        };
+        transaction.read(last).await?;
         for (file, last, request) in asked {
             let row = result_of(&request)?;
             let len = row.dyn_ref::<Uint8Array>().map_or(0, Uint8Array::length);

@@ -191,8 +191,8 @@ impl IndexedDb {
         }
     }
 
-    fn writer(&self, file: Rc<File>, row_start: u64, tail: Vec<u8>) -> RowWriter {
-        let writer = RowWriter::new(file.clone(), self.0.queue.clone(), row_start, tail);
+    fn writer(&self, file: Rc<File>, row_start: u64, tail: Vec<u8>, synced: u64) -> RowWriter {
+        let writer = RowWriter::new(file.clone(), self.0.queue.clone(), row_start, tail, synced);
         *file.writer.borrow_mut() = Rc::downgrade(writer.shared());
         writer
     }
@@ -244,7 +244,7 @@ impl IndexedDb {
             self.0.objects.borrow_mut().remove(&object);
             failure.into_error("creating an object").on(object)
         })?;
-        Ok(self.writer(file, 0, Vec::new()))
+        Ok(self.writer(file, 0, Vec::new(), 0))
     }
 
     pub(super) async fn resume(&self, object: Object, cut_at: u64) -> Result<RowWriter> {
@@ -266,6 +266,10 @@ impl IndexedDb {
             _ => row_start,
         };
         let tail = reader.read(row_start, cut_at).await?;
+        if cut_at == len && matches!(object, Object::Segment(_)) {
+            // There is nothing to cut, so this needs no room: the log of a store without any is resumed.
+            return Ok(self.writer(file, row_start, tail.to_vec(), 0));
+        }
         let mut requests = vec![Request::DeleteRows {
             file: file.id,
             from: row_start,
@@ -287,7 +291,7 @@ impl IndexedDb {
         file.cache.forget_from(file.id, row_start);
         file.len.set(cut_at);
         file.cut_rows(row_start, !tail.is_empty());
-        Ok(self.writer(file, row_start, tail.to_vec()))
+        Ok(self.writer(file, row_start, tail.to_vec(), cut_at))
     }
 
     pub(super) fn open(&self, object: &Object) -> Result<RowReader> {

@@ -111,7 +111,7 @@ impl RowReader {
             .store(ROWS)?
             .get_all_with_key(&range)
             .map_err(|error| Failure::of(&error))?;
-        transaction.end().await?;
+        transaction.read(&request).await?;
         let found = list_of(&request)?;
         Ok(starts
             .into_iter()

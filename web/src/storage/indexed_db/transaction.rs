@@ -1,4 +1,6 @@
-//! One transaction: every request is issued at once, it is told to commit, and only its end is waited for.
+//! One transaction: every request is issued at once. One that writes is told to commit, and only its end is waited for;
+//! one that reads is waited for until its last request has its result. Results come in the order of the requests, but
+//! a transaction that was told to commit may be complete before them: large values are fetched from files.
 //!
 //! Between the first request and `commit` nothing is awaited: a transaction ends by itself as soon as the event loop
 //! has nothing of it to do.
@@ -111,8 +113,37 @@ impl Transaction {
             .set_onabort(Some(on_abort.as_ref().unchecked_ref()));
         Ending {
             inner: self.inner,
+            last: None,
             done,
             _callbacks: [on_complete, on_abort],
+        }
+    }
+
+    /// Ready when the last of its requests has its result, and so have those before it.
+    pub(super) fn read(self, last: &IdbRequest) -> Ending {
+        let (done, waker) = slot();
+        let on_success = {
+            let waker = waker.clone();
+            Closure::<dyn FnMut()>::new(move || waker.set(Ok(())))
+        };
+        let on_failure = {
+            let (inner, last) = (self.inner.clone(), last.clone());
+            Closure::<dyn FnMut()>::new(move || {
+                waker.set(Err(match last.error() {
+                    Ok(Some(error)) => Failure::of(&error),
+                    _ => failure_of(&inner),
+                }));
+            })
+        };
+        last.set_onsuccess(Some(on_success.as_ref().unchecked_ref()));
+        last.set_onerror(Some(on_failure.as_ref().unchecked_ref()));
+        self.inner
+            .set_onabort(Some(on_failure.as_ref().unchecked_ref()));
+        Ending {
+            inner: self.inner,
+            last: Some(last.clone()),
+            done,
+            _callbacks: [on_success, on_failure],
         }
     }
 }
@@ -127,6 +158,8 @@ fn failure_of(transaction: &IdbTransaction) -> Failure {
 /// The end of a transaction. Dropping it abandons the wait.
 pub(super) struct Ending {
     inner: IdbTransaction,
+    /// The request whose events are listened to.
+    last: Option<IdbRequest>,
     done: Slot<Result<(), Failure>>,
     _callbacks: [Closure<dyn FnMut()>; 2],
 }
@@ -143,10 +176,14 @@ impl Drop for Ending {
     fn drop(&mut self) {
         self.inner.set_oncomplete(None);
         self.inner.set_onabort(None);
+        if let Some(last) = &self.last {
+            last.set_onsuccess(None);
+            last.set_onerror(None);
+        }
     }
 }
 
-/// What a request came to whose transaction has ended well.
+/// What a request came to that has ended well.
 pub(super) fn result_of(request: &IdbRequest) -> Result<JsValue, Failure> {
     request.result().map_err(|error| match request.error() {
         Ok(Some(error)) => Failure::of(&error),

@@ -88,8 +88,15 @@ impl Writer for RowWriter {
 }
 
 impl RowWriter {
-    /// Goes on behind the file's bytes, of which the last `tail` are its open row. All of them are synced.
-    pub(super) fn new(file: Rc<File>, queue: Rc<Queue>, row_start: u64, tail: Vec<u8>) -> Self {
+    /// Goes on behind the file's bytes, of which the last `tail` are its open row. Those before `synced` are known
+    /// to survive a loss of power.
+    pub(super) fn new(
+        file: Rc<File>,
+        queue: Rc<Queue>,
+        row_start: u64,
+        tail: Vec<u8>,
+        synced: u64,
+    ) -> Self {
         let end = row_start + tail.len() as u64;
         Self(Rc::new(Appended {
             file,
@@ -99,7 +106,7 @@ impl RowWriter {
                 bytes: tail,
                 end,
                 written: end,
-                synced: end,
+                synced,
                 planned: None,
                 wanted_synced: 0,
                 waiting: Vec::new(),
