@@ -3,6 +3,7 @@ import { readdir } from 'node:fs/promises';
 import { withBrowser } from './harness.mjs';
 import * as browserTests from './browser.mjs';
 import * as nodeTests from './node.mjs';
+import * as tabsTests from './tabs.mjs';
 
 const words = process.argv.slice(2);
 const wanted = (name) => words.length === 0 || words.some((word) => name.includes(word));
@@ -43,7 +44,7 @@ for (const file of files.sort()) {
     for (const name of names) await run(`${file.replace('.test.js', '')}: ${name}`, () => browser.runInPage(file, name));
   });
 }
-for (const [name, test] of Object.entries(browserTests)) {
+for (const [name, test] of Object.entries({ ...browserTests, ...tabsTests })) {
   await run(`browser: ${name}`, () => withBrowser((browser) => test(browser)));
 }
 
